@@ -1,0 +1,105 @@
+"""The broker of a single replica: positions and keys in this process, no history kept."""
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.domain.errors import GatewayError, KeyReused, Unavailable
+from gateway.domain.messages import Message, Position, Publication, Receipt
+from gateway.ports.broker import Broker, Deliver
+
+_UNDELIVERED_MAX = 10_000
+_CHANNELS_MAX = 100_000
+_KEYS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    publication: Publication
+    receipt: Receipt
+    until: float
+
+
+class MemoryBroker(Broker):
+    """Behaves like Redis with one replica.
+
+    Messages are handed over in batches by `run`, not inside `publish`, so that a publisher does
+    not pay for the fan-out and the order is one for all. When 10,000 messages wait to be handed
+    over, further ones are refused.
+    """
+
+    def __init__(
+        self, *, idempotency_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._idempotency_seconds = idempotency_seconds
+        self._clock = clock
+        self._subscribed: set[str] = set()
+        self._positions: OrderedDict[str, Position] = OrderedDict()
+        self._earlier: OrderedDict[tuple[str, str, str], _Earlier] = OrderedDict()
+        self._undelivered: deque[Message] = deque()
+        self._wake = asyncio.Event()
+
+    async def publish(self, publications: Sequence[Publication]) -> list[Receipt | GatewayError]:
+        return [self._publish(publication) for publication in publications]
+
+    def _publish(self, publication: Publication) -> Receipt | GatewayError:
+        identity = (publication.channel, publication.user, publication.idempotency_key)
+        if publication.idempotency_key:
+            self._forget_old_keys()
+            if earlier := self._earlier.get(identity):
+                if earlier.publication.data != publication.data:
+                    return KeyReused("this Idempotency-Key was used for another message")
+                return earlier.receipt._replace(replayed=True)
+        if len(self._undelivered) >= _UNDELIVERED_MAX:
+            return Unavailable("too many messages are waiting to be delivered")
+
+        position = self._next_position(publication.channel)
+        receipt = Receipt(publication.channel, publication.id, position)
+        if publication.idempotency_key:
+            until = self._clock() + self._idempotency_seconds
+            self._earlier[identity] = _Earlier(publication, receipt, until)
+        if publication.channel in self._subscribed:
+            channel, data, id, user, time_, _ = publication
+            self._undelivered.append(Message(channel, data, id, user, time_, position))
+            self._wake.set()
+        return receipt
+
+    async def subscribe(self, channel: str) -> None:
+        self._subscribed.add(channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        self._subscribed.discard(channel)
+
+    async def run(self, deliver: Deliver) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ready = list(self._undelivered)
+            self._undelivered.clear()
+            # Checked again: a channel may have been left since, and perhaps joined anew.
+            deliver([message for message in ready if message.channel in self._subscribed])
+
+    @property
+    def trouble(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    def _next_position(self, channel: str) -> Position:
+        last = self._positions.pop(channel, None) or Position(secrets.token_hex(4), 0)
+        position = self._positions[channel] = last._replace(offset=last.offset + 1)
+        if len(self._positions) > _CHANNELS_MAX:
+            # The channel that was silent longest starts again under a new epoch when it speaks.
+            self._positions.popitem(last=False)
+        return position
+
+    def _forget_old_keys(self) -> None:
+        now = self._clock()
+        while self._earlier and (
+            next(iter(self._earlier.values())).until <= now or len(self._earlier) >= _KEYS_MAX
+        ):
+            self._earlier.popitem(last=False)

@@ -1,0 +1,26 @@
+"""Who is connected, for a single replica."""
+
+from collections.abc import Mapping
+
+from gateway.ports.presence import Presence
+
+
+class MemoryPresence(Presence):
+    def __init__(self, *, replica: str) -> None:
+        self._replica = replica
+        self._counts: dict[str, int] | None = None
+
+    async def announce(self, counts: Mapping[str, int]) -> None:
+        merged = {**(self._counts or {}), **counts}
+        self._counts = {user: count for user, count in merged.items() if count}
+
+    async def renew(self) -> bool:
+        held = self._counts is not None
+        self._counts = self._counts or {}
+        return held
+
+    async def withdraw(self) -> None:
+        self._counts = None
+
+    async def connected(self) -> dict[str, dict[str, int]]:
+        return {user: {self._replica: count} for user, count in (self._counts or {}).items()}

@@ -1,0 +1,1 @@
+"""Adapters that join replicas through Redis."""

@@ -1,0 +1,42 @@
+"""The broker over Redis: Pub/Sub to send, Streams to remember, one script for both."""
+
+import asyncio
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from gateway.adapters.redis.publisher import Publisher
+from gateway.adapters.redis.subscriber import Subscriber
+from gateway.domain.errors import GatewayError
+from gateway.domain.messages import Publication, Receipt
+from gateway.ports.broker import Broker, Deliver
+
+
+class RedisBroker(Broker):
+    """Joins the two directions; see `Publisher` and `Subscriber`."""
+
+    def __init__(self, redis: Redis, publisher: Publisher, subscriber: Subscriber) -> None:
+        self._redis = redis
+        self._publisher = publisher
+        self._subscriber = subscriber
+
+    async def publish(self, publications: Sequence[Publication]) -> list[Receipt | GatewayError]:
+        return await self._publisher.publish(publications)
+
+    async def subscribe(self, channel: str) -> None:
+        await self._subscriber.subscribe(channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        self._subscriber.unsubscribe(channel)
+
+    async def run(self, deliver: Deliver) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publisher.run(), name="publish")
+            tasks.create_task(self._subscriber.run(deliver), name="listen")
+
+    @property
+    def trouble(self) -> str:
+        return self._subscriber.trouble
+
+    async def close(self) -> None:
+        await self._redis.aclose()

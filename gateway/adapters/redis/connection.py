@@ -1,0 +1,68 @@
+"""Connections to Redis, made the way this gateway needs them."""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
+
+_POOL_WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Address:
+    """Where Redis is, from a URL: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``."""
+
+    host: str
+    port: int
+    path: str
+    username: str
+    password: str
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """Raises `ValueError` without the URL in it: it carries the password."""
+        try:
+            options: dict[str, Any] = dict(parse_url(url))
+        except ValueError:
+            raise ValueError("a Redis URL starts with redis://, rediss:// or unix://") from None
+        tls = None
+        if url.startswith("rediss://"):
+            tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+        return cls(
+            host=options.get("host", "localhost"),
+            port=int(options.get("port", 6379)),
+            path=options.get("path", "") if url.startswith("unix://") else "",
+            username=options.get("username") or "",
+            password=options.get("password") or "",
+            tls=tls,
+        )
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
+
+    __repr__ = __str__
+
+
+def connect(url: str, *, timeout_seconds: float, connections_max: int) -> "Redis":
+    """Return a client for commands; it connects when it is used.
+
+    It never repeats a command by itself: redis-py's default would publish twice when an answer
+    is lost. It waits for a free connection where redis-py's default pool would fail at once.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections_max,
+        timeout=_POOL_WAIT_SECONDS,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+    )
+    return Redis(connection_pool=pool)

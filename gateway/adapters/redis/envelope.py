@@ -1,0 +1,47 @@
+"""What a message looks like inside Redis.
+
+The body is what one replica says to the others, and what the stream keeps: a header as a JSON
+object, a line feed, and the published JSON value as it was given. On the pub/sub channel the
+publish script puts ``g1:<offset>:<epoch>:`` in front of it. ``g1`` is the version of this form.
+"""
+
+import hashlib
+
+import orjson
+
+from gateway.domain.messages import Message, Position, Publication
+
+_VERSION = b"g1"
+_HEAD_BYTES_MAX = 4096
+
+
+def encode_body(publication: Publication) -> bytes:
+    head = {"id": publication.id, "user": publication.user, "time": publication.time}
+    return orjson.dumps(head) + b"\n" + publication.data
+
+
+def decode_payload(channel: str, payload: bytes, data_bytes_max: int) -> Message:
+    """Read what came from pub/sub; raises `ValueError` for anything that we did not write.
+
+    Redis does not say who published, so everything is checked: a foreign or a broken message
+    must not reach a socket, and must not stop the reader.
+    """
+    if len(payload) > data_bytes_max + _HEAD_BYTES_MAX:
+        raise ValueError("too big")
+    version, offset, epoch, body = payload.split(b":", 3)
+    if version != _VERSION or not offset.isdigit():
+        raise ValueError("not one of ours")
+    head, separator, data = body.partition(b"\n")
+    fields = orjson.loads(head)
+    if not separator or not isinstance(fields, dict):
+        raise ValueError("no header")
+    id, user, time = fields.get("id"), fields.get("user"), fields.get("time")
+    if not isinstance(id, str) or not isinstance(user, str) or type(time) is not float:
+        raise ValueError("wrong header")
+    orjson.loads(data)  # what is not JSON would break the frame that it is embedded in
+    return Message(channel, data, id, user, time, Position(epoch.decode(), int(offset)))
+
+
+def fingerprint(publication: Publication) -> str:
+    """Tells whether a message that comes with a used idempotency key is the same message."""
+    return hashlib.sha256(publication.user.encode() + b"\n" + publication.data).hexdigest()[:32]

@@ -1,0 +1,36 @@
+"""The names of everything this gateway keeps in Redis.
+
+All keys of a channel share its hash tag, so that one script may touch them on a cluster. A
+checked channel name has no braces and no wildcard, so nothing here needs quoting.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    prefix: str
+
+    def topic(self, channel: str) -> str:
+        """The pub/sub channel that carries a channel's messages."""
+        return f"{self.prefix}:{{{channel}}}"
+
+    def state(self, channel: str) -> str:
+        return f"{self.prefix}:{{{channel}}}:state"
+
+    def stream(self, channel: str) -> str:
+        return f"{self.prefix}:{{{channel}}}:stream"
+
+    def idempotency(self, channel: str, digest: str) -> str:
+        return f"{self.prefix}:{{{channel}}}:key:{digest}"
+
+    def probe(self, replica: str) -> str:
+        """A pub/sub channel of one replica's own, through which it sees that it still hears."""
+        return f"{self.prefix}:probe:{replica}"
+
+    @property
+    def replicas(self) -> str:
+        return f"{self.prefix}:{{connected}}:replicas"
+
+    def users(self, replica: str) -> str:
+        return f"{self.prefix}:{{connected}}:users:{replica}"

@@ -1,0 +1,253 @@
+"""Listening: which channels this replica wants, and keeping a live link that delivers them."""
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.adapters.redis.connection import Address
+from gateway.adapters.redis.envelope import decode_payload
+from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.link import Link, LinkLost, Listener, Payload
+from gateway.domain.errors import Unavailable
+from gateway.domain.messages import Message
+from gateway.ports.broker import Deliver
+
+_BACKOFF_SECONDS_MIN = 0.05
+_BACKOFF_SECONDS_MAX = 2.0
+_RESUBSCRIBE_SECONDS_MAX = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Subscriber(Listener):
+    """Owns one link at a time and what is subscribed on it.
+
+    Redis answers SUBSCRIBE and UNSUBSCRIBE in the order in which they were sent, so counting
+    the answers that are still out tells when the last command for a channel has been carried
+    out, however often a channel was left and joined again meanwhile.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        redis: Redis,
+        keys: Keys,
+        *,
+        replica: str,
+        timeout_seconds: float,
+        ping_interval_seconds: float,
+        ping_timeout_seconds: float,
+        data_bytes_max: int,
+    ) -> None:
+        self._address = address
+        self._redis = redis
+        self._keys = keys
+        self._replica = replica
+        self._timeout_seconds = timeout_seconds
+        self._ping_interval_seconds = ping_interval_seconds
+        self._ping_timeout_seconds = ping_timeout_seconds
+        self._data_bytes_max = data_bytes_max
+        self._deliver: Deliver = _nobody
+        self._link: Link | None = None
+        self._topic_channels: dict[str, str] = {}  # what is wanted, by its name at Redis
+        self._confirmed: set[str] = set()
+        self._unanswered: Counter[str] = Counter()
+        self._unsent: list[tuple[str, str]] = []
+        self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
+        self._probe = keys.probe(replica)
+        self._probe_heard = 0.0
+        self.trouble = "not connected to Redis yet"
+        self.foreign_count = 0
+        self.reconnect_count = 0
+
+    async def subscribe(self, channel: str) -> None:
+        """`Broker.subscribe`."""
+        topic = self._keys.topic(channel)
+        if topic not in self._topic_channels:
+            self._topic_channels[topic] = channel
+            self._send_soon("SUBSCRIBE", topic)
+        if topic in self._confirmed and not self._unanswered[topic]:
+            return
+        confirmation = asyncio.get_running_loop().create_future()
+        self._waiting[topic].append(confirmation)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await confirmation
+        except TimeoutError:
+            raise Unavailable("Redis did not confirm the subscription in time") from None
+        finally:
+            waiting = self._waiting[topic]
+            if confirmation in waiting:
+                waiting.remove(confirmation)
+            if not waiting:
+                del self._waiting[topic]
+
+    def unsubscribe(self, channel: str) -> None:
+        """`Broker.unsubscribe`."""
+        topic = self._keys.topic(channel)
+        if self._topic_channels.pop(topic, None) is not None:
+            self._send_soon("UNSUBSCRIBE", topic)
+
+    async def run(self, deliver: Deliver) -> None:
+        """`Broker.run`."""
+        self._deliver = deliver
+        backoff = _BACKOFF_SECONDS_MIN
+        while True:
+            try:
+                link = await self._open()
+                try:
+                    await self._resubscribe(link)
+                    backoff = _BACKOFF_SECONDS_MIN
+                    logger.info("listening to Redis at %s", self._address)
+                    await self._watch(link)
+                finally:
+                    self._close(link)
+            except (LinkLost, OSError, TimeoutError) as error:
+                self.trouble = f"Redis at {self._address}: {error or type(error).__name__}"
+                logger.warning("%s; trying again", self.trouble)
+            self.reconnect_count += 1
+            # Jittered, so that replicas do not all come back to a restarted Redis at once.
+            await asyncio.sleep(backoff * random.uniform(0.5, 1))
+            backoff = min(backoff * 2, _BACKOFF_SECONDS_MAX)
+
+    # The link's life.
+
+    async def _open(self) -> Link:
+        loop = asyncio.get_running_loop()
+        address = self._address
+
+        def make() -> Link:
+            return Link(self, time.monotonic)
+
+        async with asyncio.timeout(self._timeout_seconds):
+            if address.path:
+                _, link = await loop.create_unix_connection(make, address.path)
+            else:
+                _, link = await loop.create_connection(
+                    make, address.host, address.port, ssl=address.tls
+                )
+        if address.password:
+            user = [address.username] if address.username else []
+            link.send("AUTH", *user, address.password)
+        link.send("CLIENT", "SETNAME", f"gateway-{self._replica}")
+        return link
+
+    async def _resubscribe(self, link: Link) -> None:
+        """Ask for everything that is wanted, and wait until all of it is confirmed."""
+        self._link = link
+        topics = [self._probe, *self._topic_channels]
+        self._unanswered.update(topics)
+        link.send_topics("SUBSCRIBE", topics)
+        deadline = time.monotonic() + _RESUBSCRIBE_SECONDS_MAX
+        while self._unanswered:
+            if link.lost.done():
+                raise LinkLost(link.lost.result())
+            now = time.monotonic()
+            if now > deadline or now - link.heard > self._timeout_seconds:
+                raise LinkLost("the subscriptions were not confirmed in time")
+            await asyncio.wait([link.lost], timeout=0.01)
+
+    async def _watch(self, link: Link) -> None:
+        """Check again and again that messages still come through; raises `LinkLost`.
+
+        A PING shows that the link lives, a probe that what is published arrives. A TCP
+        connection whose peer has vanished looks healthy for many minutes.
+        """
+        self._probe_heard = time.monotonic()
+        while True:
+            link.send("PING")
+            asked = time.monotonic()
+            problem = await self._send_probe()
+            await asyncio.wait([link.lost], timeout=self._ping_interval_seconds)
+            if link.lost.done():
+                raise LinkLost(link.lost.result())
+            now = time.monotonic()
+            if link.heard < asked and now - asked >= self._ping_timeout_seconds:
+                raise LinkLost("the connection is silent")
+            if not problem and self._probe_heard < asked:
+                await asyncio.wait([link.lost], timeout=self._ping_timeout_seconds)
+                if self._probe_heard < asked:
+                    raise LinkLost("a probe was published and did not come back")
+            if problem != self.trouble:
+                logger.warning(problem) if problem else logger.info("Redis answers")
+            self.trouble = problem
+
+    async def _send_probe(self) -> str:
+        try:
+            async with asyncio.timeout(self._ping_timeout_seconds):
+                await self._redis.publish(self._probe, self._replica)
+        except (RedisError, OSError, TimeoutError) as error:
+            return f"Redis at {self._address} takes no commands: {type(error).__name__}"
+        return ""
+
+    def _close(self, link: Link) -> None:
+        link.abort()
+        self._link = None
+        self._confirmed.clear()
+        self._unanswered.clear()
+        self._unsent.clear()
+
+    # Sending subscriptions.
+
+    def _send_soon(self, verb: str, topic: str) -> None:
+        """Send with everything else that is asked for in this turn of the event loop."""
+        if self._link is None:
+            return  # the next link asks for everything that is wanted then
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append((verb, topic))
+        self._unanswered[topic] += 1
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._link is None:
+            return
+        start = 0
+        for end in range(1, len(unsent) + 1):
+            if end == len(unsent) or unsent[end][0] != unsent[start][0]:
+                self._link.send_topics(unsent[start][0], [topic for _, topic in unsent[start:end]])
+                start = end
+
+    # Called by the link.
+
+    def confirmed(self, topic: str, is_subscribed: bool) -> None:
+        self._unanswered[topic] -= 1
+        if self._unanswered[topic] > 0:
+            return
+        del self._unanswered[topic]
+        if not is_subscribed:
+            self._confirmed.discard(topic)
+            return
+        self._confirmed.add(topic)
+        for confirmation in self._waiting.get(topic, ()):
+            if not confirmation.done():
+                confirmation.set_result(None)
+
+    def received(self, payloads: Sequence[Payload]) -> None:
+        messages: list[Message] = []
+        for topic, data in payloads:
+            channel = self._topic_channels.get(topic)
+            if channel is None:
+                if topic == self._probe:
+                    self._probe_heard = time.monotonic()
+                continue
+            try:
+                messages.append(decode_payload(channel, data, self._data_bytes_max))
+            except ValueError:
+                self.foreign_count += 1
+        if messages:
+            try:
+                self._deliver(messages)
+            except Exception:
+                # A bug behind the hub must not end the only connection that hears.
+                logger.exception("messages could not be delivered")
+
+
+def _nobody(messages: Sequence[Message]) -> None:
+    """Until `run` is called there is nobody to deliver to."""

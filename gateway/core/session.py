@@ -1,0 +1,74 @@
+"""One client of the plain protocol: who it is, what it hears and what it may say."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.core.hub import Hub, Wire
+from gateway.domain.errors import GatewayError
+from gateway.domain.messages import Draft
+from gateway.domain.principal import Principal
+from gateway.protocols.plain import Format, decode_frame, encode_notice
+
+
+class Socket(Protocol):
+    """What a session needs of the socket that carries it."""
+
+    def send(self, payload: bytes) -> None:
+        """Send one text frame to this client alone; never wait."""
+
+    def refuse(self, error: GatewayError) -> None:
+        """Close with the code and the reason that stand for this error."""
+
+
+class Session:
+    """Holds a subscription for as long as its socket lives.
+
+    ``write`` takes a batch of what the wire encoded. The socket sets it, and replaces it when
+    the peer reads too slowly, so that the delivery loop needs no check per socket.
+    """
+
+    __slots__ = ("_hub", "_socket", "channel", "format", "principal", "wire", "write")
+
+    def __init__(
+        self,
+        socket: Socket,
+        hub: Hub,
+        principal: Principal,
+        channel: str,
+        format: Format,
+        wire: Wire,
+        write: Callable[[bytes], None],
+    ) -> None:
+        self._socket = socket
+        self._hub = hub
+        self.principal = principal
+        self.channel = channel
+        self.format = format
+        self.wire = wire
+        self.write = write
+
+    def join_if_held(self) -> bool:
+        """`Hub.subscribe_if_held` for this session."""
+        return self._hub.subscribe_if_held(self.principal, self, self.channel)
+
+    async def join(self) -> None:
+        """`Hub.subscribe` for this session."""
+        await self._hub.subscribe(self.principal, self, self.channel)
+
+    def leave(self) -> None:
+        self._hub.unsubscribe_all(self)
+
+    async def receive(self, text: str) -> None:
+        """Publish a client's text frame, or tell the client why not."""
+        try:
+            data = decode_frame(self.format, text)
+            await self._hub.publish(self.principal, Draft(self.channel, data))
+        except GatewayError as error:
+            self.reply_error(error)
+
+    def reply_error(self, error: GatewayError) -> None:
+        """Say no in the client's format; where the format has no room for it, by closing."""
+        if self.format is Format.RAW:
+            self._socket.refuse(error)
+        else:
+            self._socket.send(encode_notice("error", error=error.code, detail=error.detail))

@@ -1,0 +1,83 @@
+"""Every way in which the gateway says no, in the domain's words.
+
+The doors translate them once: ``web/problems.py`` to HTTP statuses, ``sockets/closing.py`` to
+close codes. ``detail`` is meant for the caller: it never carries a token or a secret.
+"""
+
+
+class GatewayError(Exception):
+    """Base of all expected refusals; anything else that escapes is a bug.
+
+    ``code`` names the kind for programs; it is part of the interface.
+    """
+
+    code = "error"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InvalidChannel(GatewayError):
+    """The name breaks the channel grammar."""
+
+    code = "invalid_channel"
+
+
+class InvalidRequest(GatewayError):
+    """The caller's words cannot be understood, or contradict each other."""
+
+    code = "invalid_request"
+
+
+class InvalidToken(GatewayError):
+    """No token, or one that the verifier refuses."""
+
+    code = "invalid_token"
+
+
+class Denied(GatewayError):
+    """The caller is known and may not do this; the detail names the rule that decided."""
+
+    code = "denied"
+
+
+class TooBig(GatewayError):
+    """A message or a request over its limit."""
+
+    code = "too_big"
+
+
+class KeyReused(GatewayError):
+    """An idempotency key came back with another message."""
+
+    code = "key_reused"
+
+
+class LimitReached(GatewayError):
+    """A limit of the caller or of the whole replica is used up.
+
+    ``retry_after_seconds`` is when trying again makes sense.
+    """
+
+    code = "limit_reached"
+
+    def __init__(self, detail: str, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(GatewayError):
+    """Something outside cannot be reached right now.
+
+    ``outcome_unknown`` is True when the command had been sent: it may have been carried out.
+    """
+
+    code = "unavailable"
+
+    def __init__(
+        self, detail: str, retry_after_seconds: float = 1.0, outcome_unknown: bool = False
+    ) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+        self.outcome_unknown = outcome_unknown

@@ -1,0 +1,1 @@
+"""What we need from outside the process, as promises; ``tests/contracts`` checks every adapter."""

@@ -1,0 +1,1 @@
+"""How clients speak: messages and commands to bytes and back, without any I/O."""

@@ -1,0 +1,101 @@
+"""Where a client may put its token, and which of these places counts.
+
+A server sets a header; a browser cannot, and offers the token as a subprotocol or in the URL;
+a browser that logged in here sends a cookie, which needs the same origin, because a browser
+sends it along for every page that asks.
+"""
+
+from collections.abc import Mapping, Sequence
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from gateway.domain.errors import Denied, InvalidRequest, InvalidToken
+
+SUBPROTOCOL = "bearer"
+COOKIE = "gateway_token"
+
+
+def find_token(
+    headers: Mapping[str, str],
+    query: Mapping[str, Sequence[str]],
+    *,
+    query_allowed: bool,
+    allowed_origins: frozenset[str],
+) -> str:
+    """Return the one token of a request; names in ``headers`` are in lower case.
+
+    Raises `InvalidToken` when there is none, `InvalidRequest` when two places disagree or the
+    place is not allowed, `Denied` for a cookie that comes with a foreign origin or none.
+    """
+    found: list[str] = []
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        found.append(value.strip())
+    elif scheme:
+        raise InvalidRequest("the Authorization header carries: Bearer <token>")
+
+    offered = subprotocols(headers)
+    if offered and offered[0] == SUBPROTOCOL:
+        if len(offered) != 2:
+            raise InvalidRequest("the subprotocols are: bearer, <token>")
+        found.append(offered[1])
+
+    if "token" in query:
+        if not query_allowed:
+            raise InvalidRequest("a token in the URL is turned off here; use a header")
+        found.extend(query["token"])
+
+    # A cookie comes along by itself, so a token that was put somewhere on purpose goes first.
+    if not found and (cookie := _cookie(headers)):
+        check_origin(headers, allowed_origins, required=True)
+        found.append(cookie)
+
+    if not found:
+        raise InvalidToken("a token is needed")
+    if len(set(found)) > 1:
+        raise InvalidRequest("two different tokens were sent; which one counts?")
+    return found[0]
+
+
+def subprotocols(headers: Mapping[str, str]) -> list[str]:
+    """The offered subprotocols; some clients send the header empty, which offers nothing."""
+    return [
+        name
+        for part in headers.get("sec-websocket-protocol", "").split(",")
+        if (name := part.strip())
+    ]
+
+
+def check_origin(
+    headers: Mapping[str, str], allowed_origins: frozenset[str], *, required: bool
+) -> None:
+    """Raise `Denied` for a foreign page; ``required`` also refuses a request without an origin.
+
+    The gateway's own origin is always allowed, others by exact match. Without a list, and where
+    no cookie is involved, any origin may come: the token is then proof enough (RFC 6455, 10.2).
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        if required:
+            raise Denied("origin: a cookie counts only with an Origin header")
+        return
+    if origin in allowed_origins or _is_own(origin, headers.get("host", "")):
+        return
+    if required or allowed_origins:
+        raise Denied("origin: this page may not connect here")
+
+
+def _is_own(origin: str, host: str) -> bool:
+    # Compared without the scheme: behind a balancer that ends TLS we cannot see it.
+    try:
+        return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
+
+
+def _cookie(headers: Mapping[str, str]) -> str:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return morsel.value if morsel else ""

@@ -1,0 +1,31 @@
+"""WebSocket frames from server to client (RFC 6455 section 5): unmasked, never fragmented."""
+
+import struct
+
+TEXT = 0x1
+CLOSE = 0x8
+PING = 0x9
+
+REASON_BYTES_MAX = 123  # RFC 6455 section 5.5: a control frame carries 125 bytes, 2 are the code
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    length = len(payload)
+    if length < 126:
+        return bytes((0x80 | opcode, length)) + payload
+    if length < 1 << 16:
+        return struct.pack("!BBH", 0x80 | opcode, 126, length) + payload
+    return struct.pack("!BBQ", 0x80 | opcode, 127, length) + payload
+
+
+def text_frame(payload: bytes) -> bytes:
+    return frame(TEXT, payload)
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """A close frame; the reason is cut at a character so that it fits."""
+    encoded = reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()
+    return frame(CLOSE, struct.pack("!H", code) + encoded)
+
+
+PING_FRAME = frame(PING, b"")  # one for all sockets: a pong to it carries nothing personal

@@ -1,0 +1,310 @@
+"""Every knob, with its default, its unit and its reason.
+
+A setting comes from the environment (``GATEWAY_`` and the name below in capitals), from an
+``.env`` file, from a file of its own in ``GATEWAY_SECRETS_DIR``, or from the TOML file that
+``GATEWAY_CONFIG`` names; the first of these that has it wins. An unknown name is an error.
+"""
+
+import difflib
+import os
+import socket
+import tomllib
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+PREFIX = "GATEWAY_"
+_SOURCES = ("config", "secrets_dir")
+
+Words = Annotated[list[str], NoDecode]
+"""A list, written in the environment with commas."""
+
+
+class ConfigurationError(Exception):
+    """The settings cannot be used; the text is one line for the operator, without secrets."""
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+class RetiredKey(BaseModel):
+    """A key that signed before; it verifies until ``verify_until`` (seconds since 1970)."""
+
+    kid: str
+    secret: SecretStr
+    verify_until: float
+
+
+class Settings(BaseSettings):
+    """All values are checked when they are read; nothing is checked later."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_file_encoding="utf-8")
+
+    env: Environment = Field(
+        Environment.DEVELOPMENT,
+        description="Chooses defaults only: production hides /docs and demands a secret.",
+    )
+
+    # Where the gateway listens.
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback by default.")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Processes; more than 1 needs Redis.")
+    trusted_proxies: Words = Field(
+        [], description="Addresses whose X-Forwarded-For is believed. Everybody else could lie."
+    )
+    docs: bool | None = Field(
+        None, description="Serve /docs and /openapi.json. Default: not in production."
+    )
+    replica: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}",
+        description="Name of this replica, unique in the cluster.",
+    )
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="How much is logged."
+    )
+
+    # Tokens.
+    jwt_secret: SecretStr | None = Field(
+        None, description="Signs and verifies tokens: at least 32 random bytes."
+    )
+    jwt_kid: str = Field("1", min_length=1, description="Name of that key, in a token's header.")
+    jwt_retired_keys: list[RetiredKey] = Field(
+        [], description="Earlier keys that still verify, as JSON with kid, secret, verify_until."
+    )
+    jwt_algorithm: str = Field(
+        "HS256", pattern="^HS(256|384|512)$", description="The one algorithm that is accepted."
+    )
+    jwt_issuer: str = Field("gateway", min_length=1, description="Required value of iss.")
+    jwt_audience: str = Field("gateway", min_length=1, description="Required value of aud.")
+    jwt_leeway_seconds: int = Field(
+        5, ge=0, le=300, description="How far the clocks of issuer and gateway may differ."
+    )
+    jwt_lifetime_seconds_max: int = Field(
+        86_400, ge=60, description="Longest exp - iat; a stolen token is of use no longer."
+    )
+    publish_roles: Words = Field(
+        ["publisher", "admin"], description="Roles that may publish, over REST and sockets."
+    )
+    token_in_url: bool = Field(
+        True, description="Accept ?token=. It is never logged here, but it is by others."
+    )
+    allowed_origins: Words = Field(
+        [],
+        description="Origins of pages that may connect, besides our own. Empty: any with a token.",
+    )
+
+    # Redis.
+    redis_url: SecretStr | None = Field(
+        None, description="redis://, rediss:// or unix://. Unset: one replica, in memory."
+    )
+    redis_prefix: str = Field(
+        "gw",
+        pattern=r"^[A-Za-z0-9_\-.]{1,50}$",
+        description="Start of every key and topic; two gateways on one Redis need two of them.",
+    )
+    redis_connections_max: int = Field(
+        20, ge=2, description="Connections for commands; the publisher needs one at a time."
+    )
+    redis_timeout_seconds: float = Field(
+        2.0, gt=0, description="Until a command counts as unanswered. Publish then answers 503."
+    )
+    redis_ping_interval_seconds: float = Field(
+        1.0, gt=0, description="How often the Redis path is proven with a ping and a probe."
+    )
+    redis_ping_timeout_seconds: float = Field(
+        1.5, gt=0, description="Until a silent path counts as lost."
+    )
+
+    # Messages.
+    message_bytes_max: int = Field(
+        65_536, ge=1, le=16_777_216, description="Largest message. A bigger frame closes with 1009."
+    )
+    request_bytes_max: int = Field(
+        1_048_576, ge=1024, description="Largest body of a publish request, so also of a batch."
+    )
+    batch_messages_max: int = Field(1000, ge=1, description="Most messages in one batch.")
+    publish_rate_max: int = Field(
+        0, ge=0, description="Messages per second and user on a replica; 0 sets no limit."
+    )
+    history_messages: int = Field(
+        100, ge=0, description="Messages that a channel keeps; the oldest go first."
+    )
+    history_seconds: int = Field(300, ge=1, description="How long a silent channel keeps them.")
+    position_seconds: int = Field(
+        2_592_000, ge=60, description="How long a silent channel keeps its epoch and offset."
+    )
+    idempotency_seconds: int = Field(
+        300, ge=1, description="How long a repeated Idempotency-Key publishes nothing new."
+    )
+    release_delay_seconds: float = Field(
+        1.0, ge=0, description="How long a channel stays subscribed after its last socket left."
+    )
+
+    # Sockets.
+    sockets_max: int = Field(
+        100_000, ge=1, description="Open sockets on a replica; further ones are closed with 1013."
+    )
+    outbox_bytes_max: int = Field(
+        1_048_576,
+        ge=65_536,
+        description="What may wait for one slow reader; beyond, it is closed with 1013.",
+    )
+    ping_interval_seconds: int = Field(
+        25, ge=1, description="Silence before a ping; below the idle time-out of every proxy."
+    )
+    ping_timeout_seconds: int = Field(
+        20, ge=1, description="Until an unanswered ping ends the socket, also of a stuck reader."
+    )
+    close_timeout_seconds: int = Field(
+        2, ge=1, description="How long a peer may take to answer our close frame."
+    )
+    shutdown_seconds: int = Field(
+        10, ge=1, description="How long a stopping replica waits for requests and sockets."
+    )
+
+    # Who is connected.
+    lease_seconds: float = Field(
+        10.0, ge=1, description="After this a replica that died is forgotten with its users."
+    )
+
+    @field_validator("publish_roles", "allowed_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [word for part in value.split(",") if (word := part.strip())]
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if "://" not in origin or origin.endswith("/") or "*" in origin:
+                raise ValueError("an origin is written like https://app.example, without a star")
+        return origins
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            value = secret.get_secret_value().encode()
+            if len(value) < 32 or len(set(value)) < 8:
+                raise ValueError("a secret has at least 32 random bytes: openssl rand -base64 48")
+        return secret
+
+    @model_validator(mode="after")
+    def _workers_share(self) -> "Settings":
+        if self.workers > 1 and self.redis_url is None:
+            raise ValueError("several workers see each other's messages only through redis_url")
+        return self
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine can reach the address."""
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def secret_may_be_made_up(self) -> bool:
+        """A secret of one run is enough where nobody else needs to know it."""
+        alone = self.redis_url is None and not self.is_public
+        return alone and self.env is not Environment.PRODUCTION
+
+    @property
+    def docs_served(self) -> bool:
+        return self.env is not Environment.PRODUCTION if self.docs is None else self.docs
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        sources = [init_settings, env_settings, dotenv_settings, file_secret_settings]
+        if config := os.environ.get(PREFIX + "CONFIG"):
+            sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
+        return tuple(sources)
+
+
+def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
+    """Read the settings; raises `ConfigurationError` with one clear line.
+
+    ``overrides`` are the command line's; None means that it said nothing.
+    """
+    _refuse_unknown_names(env_file)
+    secrets_dir = os.environ.get(PREFIX + "SECRETS_DIR")
+    if secrets_dir and not Path(secrets_dir).is_dir():
+        raise ConfigurationError(f"GATEWAY_SECRETS_DIR: {secrets_dir} is not a directory")
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(_env_file=env_file, _secrets_dir=secrets_dir, **given)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(map(_explain, error.errors()))) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"GATEWAY_CONFIG: not a TOML file: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+
+
+def _explain(error: Any) -> str:
+    # Never the value: it may be the secret, or a URL with a password.
+    name = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return _unknown(name.removeprefix(PREFIX.lower()))
+    return f"{PREFIX}{name.upper()}: {message}" if name else message
+
+
+def _refuse_unknown_names(env_file: Path | None) -> None:
+    known = {*Settings.model_fields, *_SOURCES}
+    names = list(os.environ)
+    if env_file is not None and env_file.is_file():
+        names += dotenv_values(env_file)
+    for name in names:
+        if name.upper().startswith(PREFIX):
+            short = name[len(PREFIX) :].lower()
+            if short not in known:
+                raise ConfigurationError(_unknown(short))
+
+
+def _unknown(short: str) -> str:
+    close = difflib.get_close_matches(short, [*Settings.model_fields, *_SOURCES], 1)
+    hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "; see: gateway check"
+    return f"{PREFIX}{short.upper()}: no such setting{hint}"
+
+
+def describe(settings: Settings) -> list[tuple[str, str, str]]:
+    """Name, effective value (secrets hidden) and reason of every setting, in order."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            shown = "(hidden)"
+        elif name == "jwt_retired_keys":
+            shown = ", ".join(key.kid for key in value) or "(none)"
+        elif isinstance(value, list):
+            shown = ", ".join(value) or "(none)"
+        elif isinstance(value, StrEnum):
+            shown = value.value
+        else:
+            shown = "(not set)" if value is None else str(value)
+        rows.append((PREFIX + name.upper(), shown, field.description or ""))
+    return rows

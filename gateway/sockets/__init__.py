@@ -1,0 +1,1 @@
+"""The WebSocket door: uvicorn protocol classes that turn a connection into a live session."""

@@ -1,0 +1,153 @@
+"""uvicorn's HTTP protocol class with the limits that it lacks.
+
+httptools sets no limit on a request's head (24 MB were accepted) and uvicorn no deadline for it;
+a handshake that uvicorn's WebSocket class refuses for its length is never answered at all.
+Here a head that is too long is answered 414 or 431 and one that does not come in time 408,
+before anything else sees it.
+"""
+
+import asyncio
+import http
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+URL_BYTES_MAX = 8192
+HEADER_BYTES_MAX = 8192
+HEAD_BYTES_MAX = 32768
+HEADERS_MAX = 100
+REQUEST_TIMEOUT_SECONDS = 10.0
+_LINGER_SECONDS = 2.0
+
+
+def error_response(status: int, detail: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
+    """A whole HTTP response with problem details (RFC 9457), for where there is no framework."""
+    phrase = http.HTTPStatus(status).phrase
+    body = orjson.dumps(
+        {"type": "about:blank", "title": phrase, "status": status, "detail": detail}
+    )
+    extra = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/problem+json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n{extra}\r\n"
+    ).encode() + body
+
+
+class LimitedHttp(HttpToolsProtocol):
+    """Refuses heads over the limits above, and requests that stop half-way."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_bytes = 0
+        self._in_head = True
+        self._started = False
+        self._refusal: tuple[int, str] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
+        # uvicorn leaves this timer running after an abnormal end, and with it the connection.
+        self._unset_keepalive_if_required()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(431, "the request's head is too long")
+        if self._refusal is not None:
+            self._answer_refusal(*self._refusal)
+
+    # Parser callbacks.
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._started = True
+        if self._deadline is None:
+            self._expect_request()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > URL_BYTES_MAX:
+            self._refuse(414, f"a URL has at most {URL_BYTES_MAX} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(name) + len(value) > HEADER_BYTES_MAX:
+            self._refuse(431, f"a header has at most {HEADER_BYTES_MAX} bytes")
+        elif len(self.headers) > HEADERS_MAX:
+            self._refuse(431, f"a request has at most {HEADERS_MAX} headers")
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        if self._refusal is None:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._refusal is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._expect_nothing()
+        self._in_head = True
+        self._started = False
+        if self._refusal is None:
+            super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._expect_nothing()
+        if self._refusal is None:
+            super().handle_websocket_upgrade()
+
+    # Deadline and refusal.
+
+    def _expect_request(self) -> None:
+        self._deadline = self.loop.call_later(REQUEST_TIMEOUT_SECONDS, self._give_up)
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if not self._started or (self.cycle is not None and self.cycle.response_started):
+            self.transport.abort()
+        else:
+            self._answer_refusal(408, "the request did not come in time")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        if self._refusal is None:
+            self._refusal = (status, detail)
+
+    def _answer_refusal(self, status: int, detail: str) -> None:
+        self._refusal = (status, detail)
+        self._expect_nothing()
+        self.transport.write(error_response(status, detail))
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        # The peer may still be sending; closing now would reset the connection before it has
+        # read the answer. It gets a moment, and everything it still sends is thrown away.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)

@@ -1,0 +1,106 @@
+"""Errors in the domain's words become HTTP responses, in one table: problem details (RFC 9457)."""
+
+import http
+import logging
+import math
+from collections.abc import Mapping
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from gateway.domain.errors import (
+    Denied,
+    GatewayError,
+    InvalidChannel,
+    InvalidRequest,
+    InvalidToken,
+    KeyReused,
+    LimitReached,
+    TooBig,
+    Unavailable,
+)
+
+_STATUSES: dict[type[GatewayError], int] = {
+    InvalidToken: 401,
+    Denied: 403,
+    TooBig: 413,
+    InvalidChannel: 422,
+    InvalidRequest: 422,
+    KeyReused: 422,
+    LimitReached: 429,
+    Unavailable: 503,
+}
+
+logger = logging.getLogger(__name__)
+
+
+class UnsupportedMedia(GatewayError):
+    """A body in a form that this endpoint does not read; known to HTTP alone."""
+
+    code = "unsupported_media_type"
+
+
+_STATUSES[UnsupportedMedia] = 415
+
+
+def problem_of(error: GatewayError) -> dict[str, object]:
+    """The problem object for an error, as it stands in a response or in a batch's entry."""
+    status = _STATUSES[type(error)]
+    problem = _problem(status, error.detail, error.code)
+    if isinstance(error, Unavailable):
+        problem["outcome_unknown"] = error.outcome_unknown
+    return problem
+
+
+def respond(error: GatewayError) -> Response:
+    headers = {}
+    if isinstance(error, InvalidToken):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, LimitReached | Unavailable):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    return _response(problem_of(error), headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error response of the application a problem object."""
+
+    @app.exception_handler(GatewayError)
+    async def refused(request: Request, error: GatewayError) -> Response:
+        return respond(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _response(_problem(422, f"{where}: {first['msg']}", "invalid_request"), {})
+
+    @app.exception_handler(HTTPException)
+    async def refused_by_framework(request: Request, error: HTTPException) -> Response:
+        code = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        return _response(_problem(error.status_code, str(error.detail), code), error.headers or {})
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        # The server logs the traceback; the caller learns nothing about our inside.
+        return _response(_problem(500, "something went wrong here", "internal"), {})
+
+
+def _problem(status: int, detail: str, code: str) -> dict[str, object]:
+    return {
+        "type": f"urn:gateway:problem:{code}",
+        "title": http.HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+
+
+def _response(problem: dict[str, object], headers: Mapping[str, str]) -> Response:
+    return Response(
+        orjson.dumps(problem),
+        status_code=int(str(problem["status"])),
+        headers=dict(headers),
+        media_type="application/problem+json",
+    )

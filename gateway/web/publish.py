@@ -1,0 +1,182 @@
+"""Publishing over HTTP: one message in three forms, or many in one request."""
+
+import re
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from gateway.core.hub import Hub
+from gateway.domain.errors import GatewayError, InvalidRequest, TooBig, Unavailable
+from gateway.domain.messages import Draft, Receipt
+from gateway.web.auth import Authenticate
+from gateway.web.problems import UnsupportedMedia, problem_of, respond
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+_SINGLE_BODY = {
+    "requestBody": {
+        "content": {
+            "application/json": {"example": {"data": "Hola canal"}},
+            "text/plain": {"example": "Hola canal"},
+        }
+    }
+}
+_BATCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "examples": {
+                    "many messages": {
+                        "value": {"messages": [{"channel": "noticias", "data": "Hola"}]}
+                    },
+                    "many channels": {
+                        "value": {"channels": ["noticias", "avisos"], "data": "Hola"}
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+def router(
+    hub: Hub, authenticate: Authenticate, *, request_bytes_max: int, batch_messages_max: int
+) -> APIRouter:
+    routes = APIRouter(tags=["publish"])
+
+    @routes.post("/publish/{channel:path}", openapi_extra=_SINGLE_BODY)
+    async def publish_one(request: Request, channel: str) -> Response:
+        """Publish one message: JSON `{"data": …}`, a `text/plain` body, or `?message=…`."""
+        principal = authenticate(request)
+        key = _idempotency_key(request)
+        data = await _single_data(request, request_bytes_max)
+        receipt = await hub.publish(principal, Draft(channel, data, key))
+        headers = {"Idempotent-Replayed": "true"} if receipt.replayed else None
+        return _json(_published(receipt), headers=headers)
+
+    @routes.post("/publish", openapi_extra=_BATCH_BODY)
+    async def publish_many(request: Request) -> Response:
+        """Publish a batch in order, or one message to many channels.
+
+        Every entry is answered on its own, in the same order. Where none could be published for
+        one and the same reason that trying again later may cure, the whole answer is that.
+        """
+        principal = authenticate(request)
+        key = _idempotency_key(request)
+        body = _json_object(request, await _read(request, request_bytes_max))
+        drafts = _drafts(body, key, batch_messages_max)
+        outcomes = await hub.publish_many(principal, drafts)
+        if isinstance(outcomes[0], Unavailable) and all(
+            isinstance(outcome, Unavailable) for outcome in outcomes
+        ):
+            return respond(outcomes[0])
+        return _json({"results": [_entry(outcome) for outcome in outcomes]})
+
+    return routes
+
+
+def _published(receipt: Receipt) -> dict[str, object]:
+    return {
+        "status": "published",
+        "channel": receipt.channel,
+        "id": receipt.id,
+        "offset": receipt.position.offset,
+        "epoch": receipt.position.epoch,
+    }
+
+
+def _entry(outcome: Receipt | GatewayError) -> dict[str, object]:
+    if isinstance(outcome, GatewayError):
+        return {"error": problem_of(outcome)}
+    return _published(outcome)
+
+
+def _json(value: object, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(value), headers=headers, media_type="application/json")
+
+
+def _idempotency_key(request: Request) -> str:
+    """The key of the request, or ""; the caller's own, so two users never share one."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return ""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest("an Idempotency-Key is 1 to 255 visible ASCII characters")
+    return key
+
+
+async def _read(request: Request, bytes_max: int) -> bytes:
+    # Counted while it arrives: a length that the header promises need not be true.
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > bytes_max:
+            raise TooBig(f"a request has at most {bytes_max} bytes")
+    return bytes(body)
+
+
+async def _single_data(request: Request, bytes_max: int) -> bytes:
+    body = await _read(request, bytes_max)
+    messages = request.query_params.getlist("message")
+    if messages:
+        if body or len(messages) > 1:
+            raise InvalidRequest("give the message once: as ?message= or as the body")
+        return orjson.dumps(messages[0])
+    if not body:
+        raise InvalidRequest('nothing to publish: send {"data": …}, a text body, or ?message=')
+    if _media_type(request) == "text/plain":
+        try:
+            return orjson.dumps(body.decode())
+        except UnicodeDecodeError:
+            raise InvalidRequest("a text body is UTF-8") from None
+    value = _json_object(request, body)
+    if value.keys() != {"data"}:
+        raise InvalidRequest('a JSON body is {"data": …} and nothing else')
+    return orjson.dumps(value["data"])
+
+
+def _json_object(request: Request, body: bytes) -> dict[str, Any]:
+    if _media_type(request) != "application/json":
+        raise UnsupportedMedia(
+            "send Content-Type: application/json with JSON, or text/plain with text for one message"
+        )
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    return value
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _drafts(body: dict[str, Any], key: str, messages_max: int) -> list[Draft]:
+    """Read both forms of a batch; each entry gets an idempotency key made of the request's."""
+    if body.keys() == {"messages"}:
+        entries = body["messages"]
+        if not isinstance(entries, list) or not all(
+            isinstance(entry, dict) and entry.keys() == {"channel", "data"} for entry in entries
+        ):
+            raise InvalidRequest('messages is a list of {"channel": …, "data": …}')
+        pairs = [(entry["channel"], entry["data"]) for entry in entries]
+    elif body.keys() == {"channels", "data"}:
+        if not isinstance(body["channels"], list):
+            raise InvalidRequest("channels is a list of channel names")
+        pairs = [(channel, body["data"]) for channel in body["channels"]]
+    else:
+        raise InvalidRequest('a batch is {"messages": […]} or {"channels": […], "data": …}')
+    if not pairs:
+        raise InvalidRequest("the batch is empty")
+    if len(pairs) > messages_max:
+        raise TooBig(f"a batch has at most {messages_max} messages")
+    if not all(isinstance(channel, str) for channel, _ in pairs):
+        raise InvalidRequest("a channel is a string")
+    return [
+        Draft(channel, orjson.dumps(data), f"{key}#{index}" if key else "")
+        for index, (channel, data) in enumerate(pairs)
+    ]

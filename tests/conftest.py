@@ -1,0 +1,27 @@
+"""Fixtures that several folders use."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import GatewayProcess, RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real redis-server for tests that do not break it; use a channel name of your own."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """One replica with the memory broker, for tests that leave it as it was."""
+    with GatewayProcess(tmp_path_factory.mktemp("gateway")) as process:
+        yield process
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path

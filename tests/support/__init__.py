@@ -1,0 +1,1 @@
+"""Real servers, real sockets and fakes for the tests."""
