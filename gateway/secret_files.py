@@ -43,14 +43,17 @@ def write_cluster_secrets(directory: Path, redis_host: str) -> list[Path]:
 def _redis_users(password: str) -> str:
     digest = hashlib.sha256(password.encode()).hexdigest()
     # What the gateway does and nothing else: no KEYS, FLUSHALL, CONFIG or PSUBSCRIBE, and only
-    # below its prefix. "health" may only ask whether Redis is there.
+    # below its prefix. "health" may only ask whether Redis is there. Redis does not start with
+    # a command in this list that it does not know, so it holds only those of Redis 7.0.
     commands = (
-        "+evalsha +eval +script|load +ping +auth +hello +client|setname +client|setinfo +select "
+        "+evalsha +eval +script|load +ping +auth +hello +client|setname +select "
         "+publish +subscribe +unsubscribe +hget +hset +hdel +hmget +hgetall +hincrby +expire "
         "+pexpire +exists +del +xadd +zadd +zrem +zrange +zremrangebyscore +multi +exec +time"
     )
+    # Nobody can log in as "default", but Redis reads its append-only file in that name, and
+    # drops every transaction in it (each script's writes are one) that "default" may not do.
     return (
-        "user default off\n"
+        "user default off resetpass ~* &* +@all\n"
         f"user gateway on #{digest} resetkeys ~gw:* resetchannels &gw:* -@all {commands}\n"
         "user health on nopass resetkeys resetchannels -@all +ping\n"
     )

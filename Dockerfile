@@ -1,0 +1,43 @@
+# The gateway, and the one-shot service that makes its secrets: the same image.
+#   docker build -t gateway .      other base: --build-arg PYTHON_VERSION=3.13
+ARG PYTHON_VERSION=3.12
+
+FROM python:${PYTHON_VERSION}-slim AS build
+WORKDIR /build
+# pip builds our wheel in an environment of its own, and reads the versions for it from here.
+ENV PIP_CONSTRAINT=/build/constraints.txt \
+    PIP_BUILD_CONSTRAINT=/build/constraints.txt \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+# The dependencies first, in a layer of their own: a change of our code does not fetch them anew.
+COPY pyproject.toml constraints.txt ./
+COPY gateway/__init__.py gateway/
+RUN touch README.md \
+    && python -m venv /opt/gateway \
+    && /opt/gateway/bin/pip install -c constraints.txt .
+COPY README.md ./
+COPY gateway gateway
+RUN /opt/gateway/bin/pip install -c constraints.txt --no-deps --force-reinstall . \
+    # Nothing is installed at run time.
+    && /opt/gateway/bin/pip uninstall --yes pip
+
+FROM python:${PYTHON_VERSION}-slim
+# An empty volume takes over the owner and the mode of the directory it is mounted on. Redis, which
+# runs as somebody else, has to get into its own of these two, and nobody into ours.
+RUN groupadd --gid 10001 gateway \
+    && useradd --uid 10001 --gid gateway --no-create-home --home-dir /nonexistent \
+       --shell /usr/sbin/nologin gateway \
+    && install -d -m 0755 -o gateway -g gateway /secrets /secrets/redis \
+    && install -d -m 0700 -o gateway -g gateway /secrets/gateway
+COPY --from=build /opt/gateway /opt/gateway
+ENV PATH=/opt/gateway/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# As numbers, so that an orchestrator can tell that this is not root.
+USER 10001:10001
+EXPOSE 8000
+# Not urllib.request, which would send even this through a proxy that the environment names.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('GATEWAY_PORT', '8000')), timeout=2); c.request('GET', '/readyz'); sys.exit(c.getresponse().status != 200)"]
+ENTRYPOINT ["gateway"]
+CMD ["serve", "--host", "0.0.0.0"]
