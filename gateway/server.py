@@ -1,9 +1,12 @@
 """Running the gateway under uvicorn: what is set there, and why."""
 
+import asyncio
 import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -53,13 +56,14 @@ def worker_app() -> FastAPI:
 
 
 def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn.Config:
+    http = partial(LimitedHttp, request_timeout_seconds=settings.request_timeout_seconds)
     return uvicorn.Config(
         app,
         factory=not isinstance(app, FastAPI),
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http=LimitedHttp,
+        http=cast(type[asyncio.Protocol], http),
         ws=NativeSocket,
         loop="asyncio",  # it writes to many sockets faster than uvloop does
         lifespan="on",

@@ -6,9 +6,12 @@ A setting comes from the environment (``GATEWAY_`` and the name below in capital
 """
 
 import difflib
+import json
 import os
+import re
 import socket
 import tomllib
+from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +21,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -41,18 +45,29 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class RetiredKey(BaseModel):
+class RetiredKey(BaseModel, extra="forbid"):
     """A key that signed before; it verifies until ``verify_until`` (seconds since 1970)."""
 
     kid: str
     secret: SecretStr
-    verify_until: float
+    verify_until: float = Field(allow_inf_nan=False)
+
+    @field_validator("secret")
+    @classmethod
+    def _long_secret(cls, secret: SecretStr) -> SecretStr:
+        return _check_secret(secret)
 
 
 class Settings(BaseSettings):
     """All values are checked when they are read; nothing is checked later."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_file_encoding="utf-8")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        env_file_encoding="utf-8",
+        dotenv_filtering="only_existing",  # other programs keep their lines in the same file
+        allow_inf_nan=False,
+    )
 
     env: Environment = Field(
         Environment.DEVELOPMENT,
@@ -82,7 +97,7 @@ class Settings(BaseSettings):
         None, description="Signs and verifies tokens: at least 32 random bytes."
     )
     jwt_kid: str = Field("1", min_length=1, description="Name of that key, in a token's header.")
-    jwt_retired_keys: list[RetiredKey] = Field(
+    jwt_retired_keys: Annotated[list[RetiredKey], NoDecode] = Field(
         [], description="Earlier keys that still verify, as JSON with kid, secret, verify_until."
     )
     jwt_algorithm: str = Field(
@@ -172,6 +187,9 @@ class Settings(BaseSettings):
     close_timeout_seconds: int = Field(
         2, ge=1, description="How long a peer may take to answer our close frame."
     )
+    request_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long a request or a handshake may take to arrive."
+    )
     shutdown_seconds: int = Field(
         10, ge=1, description="How long a stopping replica waits for requests and sockets."
     )
@@ -188,6 +206,14 @@ class Settings(BaseSettings):
             return [word for part in value.split(",") if (word := part.strip())]
         return value
 
+    @field_validator("jwt_retired_keys", mode="before")
+    @classmethod
+    def _decode(cls, value: object) -> object:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError("a JSON list of objects with kid, secret and verify_until") from None
+
     @field_validator("allowed_origins")
     @classmethod
     def _origins(cls, origins: list[str]) -> list[str]:
@@ -199,11 +225,14 @@ class Settings(BaseSettings):
     @field_validator("jwt_secret")
     @classmethod
     def _long_secret(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None:
-            value = secret.get_secret_value().encode()
-            if len(value) < 32 or len(set(value)) < 8:
-                raise ValueError("a secret has at least 32 random bytes: openssl rand -base64 48")
-        return secret
+        return None if secret is None else _check_secret(secret)
+
+    @model_validator(mode="after")
+    def _kids_differ(self) -> "Settings":
+        kids = [self.jwt_kid, *(key.kid for key in self.jwt_retired_keys)]
+        if len(set(kids)) < len(kids):
+            raise ValueError("jwt_kid and jwt_retired_keys: every key needs a name of its own")
+        return self
 
     @model_validator(mode="after")
     def _workers_share(self) -> "Settings":
@@ -239,7 +268,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         sources = [init_settings, env_settings, dotenv_settings, file_secret_settings]
-        if config := os.environ.get(PREFIX + "CONFIG"):
+        lines = dotenv_settings.env_vars if isinstance(dotenv_settings, EnvSettingsSource) else {}
+        if config := _source("config", lines):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)
 
@@ -249,12 +279,9 @@ def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
 
     ``overrides`` are the command line's; None means that it said nothing.
     """
-    _refuse_unknown_names(env_file)
-    secrets_dir = os.environ.get(PREFIX + "SECRETS_DIR")
-    if secrets_dir and not Path(secrets_dir).is_dir():
-        raise ConfigurationError(f"GATEWAY_SECRETS_DIR: {secrets_dir} is not a directory")
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
+        secrets_dir = _check_sources(env_file)
         return Settings(_env_file=env_file, _secrets_dir=secrets_dir, **given)
     except ValidationError as error:
         raise ConfigurationError("; ".join(map(_explain, error.errors()))) from None
@@ -262,6 +289,8 @@ def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
         raise ConfigurationError(f"GATEWAY_CONFIG: not a TOML file: {error}") from None
     except OSError as error:
         raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("a file with settings is not written in UTF-8") from None
 
 
 def _explain(error: Any) -> str:
@@ -273,16 +302,38 @@ def _explain(error: Any) -> str:
     return f"{PREFIX}{name.upper()}: {message}" if name else message
 
 
-def _refuse_unknown_names(env_file: Path | None) -> None:
-    known = {*Settings.model_fields, *_SOURCES}
-    names = list(os.environ)
+def _check_sources(env_file: Path | None) -> str | None:
+    """Refuse sources that are not there and names that nobody knows; return GATEWAY_SECRETS_DIR."""
+    lines: dict[str, str | None] = {}
     if env_file is not None and env_file.is_file():
-        names += dotenv_values(env_file)
-    for name in names:
+        lines = {name.lower(): value for name, value in dotenv_values(env_file).items()}
+    config, secrets_dir = _source("config", lines), _source("secrets_dir", lines)
+    if config and not Path(config).is_file():
+        raise ConfigurationError(f"GATEWAY_CONFIG: {config} is not a file")
+    if secrets_dir and not Path(secrets_dir).is_dir():
+        raise ConfigurationError(f"GATEWAY_SECRETS_DIR: {secrets_dir} is not a directory")
+    known = {*Settings.model_fields, *_SOURCES}
+    for name in (*os.environ, *lines, *(os.listdir(secrets_dir) if secrets_dir else ())):
         if name.upper().startswith(PREFIX):
             short = name[len(PREFIX) :].lower()
             if short not in known:
                 raise ConfigurationError(_unknown(short))
+    return secrets_dir
+
+
+def _source(name: str, lines: Mapping[str, str | None]) -> str | None:
+    """The path of another source, from the environment or from the lines of ``.env``."""
+    name = PREFIX + name.upper()
+    return os.environ.get(name) or lines.get(name.lower())
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    text = secret.get_secret_value()
+    if len(text.encode()) < 32 or len(set(text.encode())) < 8:
+        raise ValueError("a secret has at least 32 random bytes: openssl rand -base64 48")
+    if re.search("-----BEGIN |ssh-(rsa|dss|ed25519)|ecdsa-sha2-", text):
+        raise ValueError("a secret is random text, not one half of a key pair")
+    return secret
 
 
 def _unknown(short: str) -> str:

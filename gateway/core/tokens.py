@@ -31,7 +31,8 @@ _SUBJECT_LENGTH_MAX = 150
 _ROLES_MAX = 32
 _PATTERNS_MAX = 100
 _HEADER_KEYS = {"alg", "typ", "kid"}
-_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ACTIONS = frozenset(map(str, Action))
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,12 @@ class TokenIssuer:
             raise ValueError(refusal.detail) from None
         signed: str = jws.sign(
             claims,
-            self._key.secret.decode("latin-1"),
+            self._key.secret,
             headers={"typ": ACCESS_TYPE, "kid": self._key.kid},
             algorithm=self._algorithm,
         )
+        if len(signed) > TOKEN_BYTES_MAX:
+            raise ValueError(f"a token has at most {TOKEN_BYTES_MAX} bytes; grant fewer patterns")
         return signed
 
 
@@ -135,8 +138,7 @@ class TokenVerifier:
         self._clock = clock
         # Prepared once: making the key object costs as much as the signature check.
         self._keys = {
-            key.kid: (jwk.construct(key.secret.decode("latin-1"), algorithm), key.verify_until)
-            for key in keys
+            key.kid: (jwk.construct(key.secret, algorithm), key.verify_until) for key in keys
         }
 
     def verify(self, token: str | None) -> Principal:
@@ -169,7 +171,8 @@ class TokenVerifier:
             raise ValueError("header")
         if header.get("typ") != ACCESS_TYPE:
             raise InvalidToken("the token is not an access token")
-        known = self._keys.get(str(header.get("kid")))
+        kid = header.get("kid")
+        known = self._keys.get(kid) if isinstance(kid, str) else None
         if known is None:
             raise ValueError("key")
         key, verify_until = known
@@ -244,7 +247,7 @@ def _roles(value: Any) -> frozenset[str]:
     roles = [value] if isinstance(value, str) else value
     if not isinstance(roles, list) or len(roles) > _ROLES_MAX:
         raise InvalidToken("the token's role is neither a name nor a list of names")
-    if not all(isinstance(role, str) and role for role in roles):
+    if not all(isinstance(role, str) and _NAME.fullmatch(role) for role in roles):
         raise InvalidToken("the token's role is neither a name nor a list of names")
     return frozenset(roles)
 
@@ -255,7 +258,9 @@ def _grants(value: Any) -> dict[Action, tuple[str, ...]]:
         raise refusal
     grants: dict[Action, tuple[str, ...]] = {}
     for action, patterns in value.items():
-        if action not in Action or not isinstance(patterns, list) or len(patterns) > _PATTERNS_MAX:
+        if action not in _ACTIONS or not isinstance(patterns, list):
+            raise refusal
+        if len(patterns) > _PATTERNS_MAX:
             raise refusal
         if not all(isinstance(pattern, str) and is_pattern(pattern) for pattern in patterns):
             raise refusal

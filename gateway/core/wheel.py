@@ -55,6 +55,8 @@ class Wheel:
         while self._visited < now:
             self._visited += 1
             for passenger in self._slots.pop(self._visited, ()):
+                if passenger.due != self._visited:
+                    continue  # another's visit took it off, or put it into another second
                 passenger.due = _NEVER
                 try:
                     again = passenger.tick(now)

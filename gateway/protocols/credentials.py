@@ -6,7 +6,6 @@ sends it along for every page that asks.
 """
 
 from collections.abc import Mapping, Sequence
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Denied, InvalidRequest, InvalidToken
@@ -46,9 +45,9 @@ def find_token(
         found.extend(query["token"])
 
     # A cookie comes along by itself, so a token that was put somewhere on purpose goes first.
-    if not found and (cookie := _cookie(headers)):
+    if not found and (cookies := _cookies(headers)):
         check_origin(headers, allowed_origins, required=True)
-        found.append(cookie)
+        found.extend(cookies)
 
     if not found:
         raise InvalidToken("a token is needed")
@@ -93,9 +92,12 @@ def _is_own(origin: str, host: str) -> bool:
         return False
 
 
-def _cookie(headers: Mapping[str, str]) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+def _cookies(headers: Mapping[str, str]) -> list[str]:
+    """The tokens among the cookies, without looking at the others.
+
+    `http.cookies` gives up on all of them where another application's cookie is malformed, and
+    of two with one name it takes the last, which a page on a sibling domain may have set.
+    """
+    pairs = (part.partition("=") for part in headers.get("cookie", "").split(";"))
+    found = [value.strip().strip('"') for name, _, value in pairs if name.strip() == COOKIE]
+    return [token for token in found if token]

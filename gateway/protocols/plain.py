@@ -84,7 +84,10 @@ def decode_frame(format: Format, text: str) -> bytes:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             raise InvalidRequest(f"the frame starts like a JSON object: {error}") from None
-        return orjson.dumps(value["data"] if value.keys() == {"data"} else value)
+        try:
+            return orjson.dumps(value["data"] if value.keys() == {"data"} else value)
+        except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
+            raise InvalidRequest("the frame is nested too deeply") from None
     try:
         return orjson.dumps(text)
     except orjson.JSONEncodeError:

@@ -44,9 +44,9 @@ def parse_upgrade(head: bytes) -> Upgrade:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     try:
         fields = parse_qs(query, keep_blank_values=True, max_num_fields=_QUERY_FIELDS_MAX)
-        return Upgrade(unquote(path, errors="strict"), fields, headers)
     except ValueError:
-        raise BadUpgrade(400, "the URL cannot be decoded") from None
+        raise BadUpgrade(400, f"a URL has at most {_QUERY_FIELDS_MAX} parameters") from None
+    return Upgrade(unquote(path), fields, headers)
 
 
 def accept_upgrade(upgrade: Upgrade, subprotocol: str | None) -> bytes:

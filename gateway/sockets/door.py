@@ -43,9 +43,10 @@ class Admission(NamedTuple):
 
 @dataclass(slots=True)
 class SocketCounts:
-    """Totals since the start of this replica, and ``open`` as of now."""
+    """Totals since the start of this replica; ``open`` and ``joining`` as of now."""
 
     open: int = 0
+    joining: int = 0
     accepted: int = 0
     refused: int = 0
     slow_closed: int = 0
@@ -77,7 +78,7 @@ class Door:
         The channel's name is looked at before anything else is asked, and the permission to
         subscribe is left to the hub, which no door can forget to ask.
         """
-        if self.counts.open >= self.sockets_max:
+        if self.counts.open + self.counts.joining >= self.sockets_max:
             raise Unavailable("this replica is full", retry_after_seconds=5)
         channel = check_channel(upgrade.path.removeprefix(PATH_PREFIX))
         query = upgrade.query

@@ -16,11 +16,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-URL_BYTES_MAX = 8192
-HEADER_BYTES_MAX = 8192
+# A little less than 8 KiB: uvicorn's WebSocket class never answers a longer line, and a line is
+# the URL and the words around it.
+URL_BYTES_MAX = 8000
+HEADER_BYTES_MAX = 8000
 HEAD_BYTES_MAX = 32768
 HEADERS_MAX = 100
-REQUEST_TIMEOUT_SECONDS = 10.0
 _LINGER_SECONDS = 2.0
 
 
@@ -46,8 +47,11 @@ class LimitedHttp(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        request_timeout_seconds: float = 10.0,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._request_timeout_seconds = request_timeout_seconds
         self._head_bytes = 0
         self._in_head = True
         self._started = False
@@ -67,6 +71,9 @@ class LimitedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            # Also where this is no request yet: an empty line stops uvicorn's keep-alive timer.
+            self._expect_request()
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -99,6 +106,8 @@ class LimitedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._head_bytes = 0
+        if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES_MAX:
+            self._refuse(431, "the request's head is too long")
         if self._refusal is None:
             super().on_headers_complete()
 
@@ -115,13 +124,22 @@ class LimitedHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._expect_nothing()
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if busy or self.flow.write_paused:
+            # The answer would come in the middle of the frames, and the socket would not know
+            # that its transport is full already.
+            self._refuse(400, "a handshake waits for the answers to earlier requests")
         if self._refusal is None:
             super().handle_websocket_upgrade()
+            self.parser = None  # type: ignore[assignment]  # or both would wait for the collector
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, "this is not an HTTP request")
 
     # Deadline and refusal.
 
     def _expect_request(self) -> None:
-        self._deadline = self.loop.call_later(REQUEST_TIMEOUT_SECONDS, self._give_up)
+        self._deadline = self.loop.call_later(self._request_timeout_seconds, self._give_up)
 
     def _expect_nothing(self) -> None:
         if self._deadline is not None:
@@ -130,10 +148,11 @@ class LimitedHttp(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._deadline = None
-        if not self._started or (self.cycle is not None and self.cycle.response_started):
-            self.transport.abort()
-        else:
+        is_answered = not self._in_head and self.cycle is not None and self.cycle.response_started
+        if self._started and not is_answered:
             self._answer_refusal(408, "the request did not come in time")
+        else:
+            self.transport.abort()
 
     def _refuse(self, status: int, detail: str) -> None:
         if self._refusal is None:
@@ -142,10 +161,13 @@ class LimitedHttp(HttpToolsProtocol):
     def _answer_refusal(self, status: int, detail: str) -> None:
         self._refusal = (status, detail)
         self._expect_nothing()
-        self.transport.write(error_response(status, detail))
-        if self.cycle is not None:
+        if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+            if self.cycle.response_started or self.pipeline:
+                self.transport.abort()  # our answer would stand in the middle of another one
+                return
+        self.transport.write(error_response(status, detail))
         # The peer may still be sending; closing now would reset the connection before it has
         # read the answer. It gets a moment, and everything it still sends is thrown away.
         if self.transport.can_write_eof():

@@ -9,7 +9,7 @@ import struct
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -65,15 +65,21 @@ def call(
     request = urllib.request.Request(url, data=body, headers=all_headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
-            return Answer(response.status, response.headers, response.read())
+            return Answer(response.status, dict(response.headers), response.read())
     except urllib.error.HTTPError as error:
-        return Answer(error.code, error.headers, error.read())
+        return Answer(error.code, dict(error.headers), error.read())
 
 
 async def publish(http: str, channel: str, data: object, token: str, **kwargs: Any) -> Answer:
     """POST /publish/{channel} without blocking the test's loop."""
     url = f"{http}/publish/{quote(channel, safe='')}"
     return await asyncio.to_thread(call, url, token=token, json_body={"data": data}, **kwargs)
+
+
+def publish_now(http: str, channel: str, data: object, token: str) -> Answer:
+    """`publish` for tests without a loop."""
+    url = f"{http}/publish/{quote(channel, safe='')}"
+    return call(url, token=token, json_body={"data": data})
 
 
 def listen(ws: str, channel: str, token: str, query: str = "") -> connect:
@@ -108,8 +114,10 @@ class RawClient:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def upgrade(self, path: str, headers: Mapping[str, str] | None = None) -> bytes:
-        """Send a handshake and return the response's head."""
+    def upgrade(
+        self, path: str, headers: Mapping[str, str | None] | None = None, method: str = "GET"
+    ) -> bytes:
+        """Send a handshake and return the response's head; a header that is None is left out."""
         lines = {
             "Host": "127.0.0.1",
             "Upgrade": "websocket",
@@ -118,9 +126,19 @@ class RawClient:
             "Sec-WebSocket-Version": "13",
             **(headers or {}),
         }
-        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        self.send(f"GET {path} HTTP/1.1\r\n{head}\r\n".encode())
+        head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
+        self.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
         return self.read_head()
+
+    def listen(self, channel: str, token: str, query: str = "") -> Self:
+        """Join a channel, as `listen` does."""
+        path = f"/ws/{quote(channel, safe='')}{query}"
+        head = self.upgrade(path, {"Authorization": f"Bearer {token}"})
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        return self
+
+    def say(self, text: str) -> None:
+        self.send(client_frame(1, text.encode()))
 
     def read_head(self) -> bytes:
         data = self._rest
@@ -142,12 +160,28 @@ class RawClient:
             (length,) = struct.unpack("!Q", self._exactly(8))
         return first & 0x0F, self._exactly(length)
 
+    def read_text(self) -> str:
+        """The next text message; pings are skipped, anything else is an error."""
+        opcode, payload = self.read_frame()
+        while opcode == 9:
+            opcode, payload = self.read_frame()
+        assert opcode == 1, (opcode, payload)
+        return payload.decode()
+
+    def read_json(self) -> Any:
+        return json.loads(self.read_text())
+
     def read_close(self) -> tuple[int, str]:
         """Read until the close frame; return its code and reason."""
         while True:
             opcode, payload = self.read_frame()
             if opcode == 8:
                 return struct.unpack("!H", payload[:2])[0], payload[2:].decode()
+
+    def finish(self) -> None:
+        """Say that no more will come, and take what the server still sends."""
+        self.socket.shutdown(socket.SHUT_WR)
+        self.read_to_end()
 
     def read_to_end(self) -> bytes:
         """Everything until the server closes the connection, by FIN or by RST."""
@@ -162,7 +196,7 @@ class RawClient:
     def close(self) -> None:
         self.socket.close()
 
-    def __enter__(self) -> "RawClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

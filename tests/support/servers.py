@@ -125,7 +125,9 @@ class RedisServer(Process):
         self.port = free_port()
         self.url = f"redis://:{REDIS_PASSWORD}@127.0.0.1:{self.port}/0"
         command = [required("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1"]
-        command += ["--requirepass", REDIS_PASSWORD, "--dir", str(directory)]
+        command += ["--dir", str(directory)]
+        if "--aclfile" not in options:
+            command += ["--requirepass", REDIS_PASSWORD]
         command += options or ("--save", "", "--appendonly", "no")
         super().__init__(command, directory / f"redis-{self.port}.log")
 
@@ -155,11 +157,8 @@ def gateway_environment(**settings: object) -> dict[str, str]:
     """The environment of a gateway process: ours without its settings, then these."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     env |= {"GATEWAY_ENV": "test", "GATEWAY_JWT_SECRET": SECRET, "PYTHONUNBUFFERED": "1"}
-    return env | {
-        f"GATEWAY_{name.upper()}": str(value)
-        for name, value in settings.items()
-        if value is not None
-    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    return env | {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
 
 
 def status_of(url: str) -> int:

@@ -63,6 +63,7 @@ def connect(url: str, *, timeout_seconds: float, connections_max: int) -> "Redis
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
+        driver_info=None,  # or every connection sends CLIENT SETINFO, which our Redis user may not
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # closing the client closes the pool

@@ -23,9 +23,11 @@ local epoch = redis.call('HGET', KEYS[1], 'e')
 if not epoch then
   -- The state was lost or has lapsed. What is left of the stream belongs to the old epoch,
   -- and its entry ids would be higher than the offset that comes now.
+  -- HSET goes first: a full Redis refuses the first write that needs memory, but none that
+  -- come after a write that needs none, as DEL is.
   epoch = ARGV[4]
-  redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], 'e', epoch)
+  redis.call('DEL', KEYS[2])
 end
 local offset = string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'o', 1))
 redis.call('EXPIRE', KEYS[1], ARGV[7])

@@ -148,7 +148,8 @@ class Publisher:
             return KeyReused("this Idempotency-Key was used for another message")
         if isinstance(reply, Exception):
             # The script ran into an error before it sent anything: no memory, read-only, loading.
-            return Unavailable(f"Redis refused the message: {str(reply)[:100]}")
+            why = str(reply).partition(". script:")[0][:100]
+            return Unavailable(f"Redis refused the message: {why}")
         replayed, id, epoch, offset = reply
         return Receipt(
             publication.channel, id.decode(), Position(epoch.decode(), int(offset)), bool(replayed)

@@ -61,7 +61,7 @@ class Subscriber(Listener):
         self._unsent: list[tuple[str, str]] = []
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._probe = keys.probe(replica)
-        self._probe_heard = 0.0
+        self._probe_came = asyncio.Event()
         self.trouble = "not connected to Redis yet"
         self.foreign_count = 0
         self.reconnect_count = 0
@@ -103,13 +103,13 @@ class Subscriber(Listener):
                 link = await self._open()
                 try:
                     await self._resubscribe(link)
-                    backoff = _BACKOFF_SECONDS_MIN
                     logger.info("listening to Redis at %s", self._address)
+                    backoff = _BACKOFF_SECONDS_MIN
                     await self._watch(link)
                 finally:
                     self._close(link)
             except (LinkLost, OSError, TimeoutError) as error:
-                self.trouble = f"Redis at {self._address}: {error or type(error).__name__}"
+                self.trouble = f"Redis at {self._address}: {str(error) or type(error).__name__}"
                 logger.warning("%s; trying again", self.trouble)
             self.reconnect_count += 1
             # Jittered, so that replicas do not all come back to a restarted Redis at once.
@@ -154,37 +154,43 @@ class Subscriber(Listener):
             await asyncio.wait([link.lost], timeout=0.01)
 
     async def _watch(self, link: Link) -> None:
-        """Check again and again that messages still come through; raises `LinkLost`.
+        """Prove again and again that messages still come through; raises `LinkLost`.
 
-        A PING shows that the link lives, a probe that what is published arrives. A TCP
-        connection whose peer has vanished looks healthy for many minutes.
+        A TCP connection whose peer has vanished looks healthy for many minutes.
         """
-        self._probe_heard = time.monotonic()
+        link.lost.add_done_callback(lambda _: self._probe_came.set())
         while True:
-            link.send("PING")
-            asked = time.monotonic()
-            problem = await self._send_probe()
+            problem = await self._prove(link)
+            if problem != self.trouble:
+                logger.log(logging.WARNING if problem else logging.INFO, problem or "Redis answers")
+                self.trouble = problem
             await asyncio.wait([link.lost], timeout=self._ping_interval_seconds)
             if link.lost.done():
                 raise LinkLost(link.lost.result())
-            now = time.monotonic()
-            if link.heard < asked and now - asked >= self._ping_timeout_seconds:
-                raise LinkLost("the connection is silent")
-            if not problem and self._probe_heard < asked:
-                await asyncio.wait([link.lost], timeout=self._ping_timeout_seconds)
-                if self._probe_heard < asked:
-                    raise LinkLost("a probe was published and did not come back")
-            if problem != self.trouble:
-                logger.warning(problem) if problem else logger.info("Redis answers")
-            self.trouble = problem
 
-    async def _send_probe(self) -> str:
+    async def _prove(self, link: Link) -> str:
+        """Publish a probe, and see that it arrives; return why commands fail, or "".
+
+        The probe goes the way of every message: out as a command, back through the link.
+        """
+        asked = time.monotonic()
+        self._probe_came.clear()
+        link.send("PING")
+        problem = ""
         try:
             async with asyncio.timeout(self._ping_timeout_seconds):
-                await self._redis.publish(self._probe, self._replica)
-        except (RedisError, OSError, TimeoutError) as error:
-            return f"Redis at {self._address} takes no commands: {type(error).__name__}"
-        return ""
+                try:
+                    await self._redis.publish(self._probe, self._replica)
+                except (RedisError, OSError) as error:
+                    problem = f"Redis at {self._address} takes no commands: {error}"
+                else:
+                    await self._probe_came.wait()
+        except TimeoutError:
+            if link.heard >= asked:
+                # The link answers the ping, so it is the probe's way that is blocked.
+                raise LinkLost("a probe did not come back") from None
+            raise LinkLost("the connection is silent") from None
+        return problem
 
     def _close(self, link: Link) -> None:
         link.abort()
@@ -235,7 +241,7 @@ class Subscriber(Listener):
             channel = self._topic_channels.get(topic)
             if channel is None:
                 if topic == self._probe:
-                    self._probe_heard = time.monotonic()
+                    self._probe_came.set()
                 continue
             try:
                 messages.append(decode_payload(channel, data, self._data_bytes_max))

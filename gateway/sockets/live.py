@@ -1,0 +1,200 @@
+"""A WebSocket after its handshake: frames in and out, signs of life, and the end.
+
+Nothing waits in here. What goes out is written straight to the transport, what comes in and
+takes time is left to the `Inbox`, and time itself is the wheel's business.
+"""
+
+import asyncio
+import math
+import time
+
+from gateway.core.session import Session
+from gateway.domain.errors import GatewayError, InvalidRequest
+from gateway.protocols.frames import PING_FRAME, close_frame, text_frame
+from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, closing_of
+from gateway.sockets.door import Door
+from gateway.sockets.inbox import Inbox
+from gateway.sockets.reader import End, MessageReader
+
+_PONG_BYTES = 6  # an empty pong: two bytes of header, four of mask
+_PONG_START = b"\x8a\x80"
+
+
+class LiveSocket(asyncio.Protocol):
+    """A subclass makes the handshake, sets the transport and the door, and calls `_go_live`."""
+
+    __slots__ = (
+        "_closing",
+        "_door",
+        "_expires",
+        "_heard",
+        "_inbox",
+        "_pinged",
+        "_reader",
+        "_session",
+        "_transport",
+        "due",
+    )
+
+    _transport: asyncio.Transport
+    _door: Door
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._closing = False
+        # Both are made when the client first says something; an idle listener needs neither.
+        self._reader: MessageReader | None = None
+        self._inbox: Inbox | None = None
+        # Seconds of the wheel's clock: the last sign of life, the unanswered ping, the end.
+        self._heard = 0
+        self._pinged = 0
+        self._expires = 0
+        self.due = 0
+
+    # Called by the transport.
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._door.wheel.now()
+        self._pinged = 0
+        if self._reader is None:
+            if len(data) == _PONG_BYTES and data.startswith(_PONG_START):
+                return  # by far the most frequent input; a parser would cost 1 KB per socket
+            self._reader = MessageReader(self._door.message_bytes_max)
+        incoming = self._reader.read(data)
+        for message in incoming.messages:
+            self._take(message)
+        if incoming.reply and self._session is not None:
+            # Not past the outbox: a peer could ask for pongs and never read them.
+            self._session.write(incoming.reply)
+        if incoming.end is not None:
+            self._end(incoming.end)
+
+    def eof_received(self) -> bool | None:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._door.wheel.discard(self)
+        self._leave()
+
+    def pause_writing(self) -> None:
+        if self._session is not None:
+            self._session.write = self._write_slowly
+
+    def resume_writing(self) -> None:
+        if self._session is not None:
+            self._session.write = self._transport.write
+
+    # Receiving.
+
+    def _take(self, message: str | None) -> None:
+        session = self._session
+        if session is None:
+            return  # it is closing, and may not say anything anymore
+        if message is None:
+            session.reply_error(InvalidRequest("binary messages are not understood; send text"))
+            return
+        if self._inbox is None:
+            self._inbox = Inbox(session.receive, self._fail, self._transport, self._door.tasks)
+        self._inbox.put(message)
+
+    def _fail(self) -> None:
+        self.close(INTERNAL, "internal error")
+
+    # Sending and closing.
+
+    def send(self, payload: bytes) -> None:
+        if self._session is not None:
+            self._session.write(text_frame(payload))
+
+    def refuse(self, error: GatewayError) -> None:
+        self.close(*closing_of(error))
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye, and make sure that it ends: the wheel cuts off a peer that stays."""
+        if self._closing:
+            return
+        self._closing = True
+        self._leave()
+        if self._inbox is not None:
+            self._inbox.clear()  # it may not say anything anymore
+        self._transport.write(close_frame(code, reason))
+        self._end_soon()
+
+    def _end(self, end: End) -> None:
+        self._closing = True
+        self._leave()
+        if end is End.BROKEN and self._transport.can_write_eof():
+            # The peer may still be sending. Closing with unread input makes the kernel reset
+            # the connection, and the peer would never read our close frame.
+            self._transport.write_eof()
+        else:
+            self._transport.close()
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        if self._inbox is not None:
+            self._inbox.resume_reading()
+        wheel = self._door.wheel
+        wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds)
+
+    def _write_slowly(self, batch: bytes) -> None:
+        waiting = self._transport.get_write_buffer_size()
+        if waiting + len(batch) > self._door.outbox_bytes_max:
+            self._door.counts.slow_closed += 1
+            self.close(OVERLOADED, "slow consumer: too much is waiting to be read")
+        else:
+            self._transport.write(batch)
+
+    # Among the others: counted, listed, timed.
+
+    def _go_live(self, session: Session) -> None:
+        """The handshake is done; what is written to the session from now on goes out."""
+        door = self._door
+        self._session = session
+        session.write = self._transport.write
+        door.counts.open += 1
+        door.roster.join(session.principal.subject)
+        now = self._heard = door.wheel.now()
+        # Rounded up: nobody is told that a token has expired that has not.
+        self._expires = math.ceil(time.monotonic() + session.principal.expires_at - time.time())
+        door.wheel.schedule(self, min(now + door.ping_interval_seconds, self._expires))
+
+    def _leave(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.leave()
+            session.write = _forget
+            self._door.counts.open -= 1
+            self._door.roster.leave(session.principal.subject)
+
+    def tick(self, now: int) -> int:
+        """The wheel's visit."""
+        door = self._door
+        if self._closing:
+            self._transport.abort()
+            return 0
+        if now >= self._expires:
+            self.close(POLICY, "the token has expired")
+            return self.due
+        if self._pinged and now - self._pinged >= door.ping_timeout_seconds:
+            # A peer that vanished, and one that stopped reading: both leave a ping unanswered.
+            # Closing politely would wait for a buffer that nobody empties.
+            door.counts.dead_closed += 1
+            self._closing = True
+            self._leave()
+            self._transport.abort()
+            return 0
+        if self._inbox is not None and self._inbox.is_reading_paused:
+            self._pinged = 0  # its pong may be waiting: it is us who do not listen
+            return min(now + door.ping_interval_seconds, self._expires)
+        if not self._pinged:
+            if now - self._heard < door.ping_interval_seconds:
+                return min(self._heard + door.ping_interval_seconds, self._expires)
+            self._pinged = now
+            self._transport.write(PING_FRAME)
+        return min(self._pinged + door.ping_timeout_seconds, self._expires)
+
+
+def _forget(batch: bytes) -> None:
+    """Where a batch goes that was on its way while the socket closed."""

@@ -1,0 +1,156 @@
+"""An application's own WebSocket routes keep working under our protocol classes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from gateway.sockets.http import LimitedHttp
+from gateway.sockets.native import NativeSocket
+
+
+def application() -> FastAPI:
+    app = FastAPI()
+
+    @app.websocket("/echo")
+    async def echo(socket: WebSocket) -> None:
+        await socket.accept()
+        async for text in socket.iter_text():
+            await socket.send_text(text)
+
+    @app.websocket("/ws/{name}")
+    async def named(socket: WebSocket, name: str) -> None:
+        await socket.accept()
+        await socket.send_text(f"{name} {socket.query_params}")
+        await socket.close(4000, "done")
+
+    return app
+
+
+class Served:
+    """An application under uvicorn, with our protocol classes and nothing else of ours."""
+
+    def __init__(self) -> None:
+        config = uvicorn.Config(
+            application(),
+            port=0,
+            http=LimitedHttp,
+            ws=NativeSocket,
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+        self.server = uvicorn.Server(config)
+
+    @property
+    def address(self) -> str:
+        host, port = self.server.servers[0].sockets[0].getsockname()
+        return f"ws://{host}:{port}"
+
+    @property
+    def connection_count(self) -> int:
+        return len(self.server.server_state.connections)
+
+    async def until_empty(self) -> None:
+        await eventually(lambda: self.connection_count == 0, "every connection is forgotten")
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"not within 5 s: {what}")
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    served = Served()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(served.server.serve())
+        await eventually(lambda: served.server.started, "the server has started")
+        yield served
+        served.server.should_exit = True
+
+
+async def test_a_route_of_the_application_echoes(served: Served) -> None:
+    async with connect(f"{served.address}/echo") as socket:
+        await socket.send("hello")
+        assert await socket.recv() == "hello"
+        await socket.send("x" * 100_000)
+        assert await socket.recv() == "x" * 100_000
+        assert served.connection_count == 1
+    await served.until_empty()
+
+
+async def test_without_a_gateway_even_our_path_is_the_applications(served: Served) -> None:
+    async with connect(f"{served.address}/ws/room?a=1") as socket:
+        assert await socket.recv() == "room a=1"
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert (socket.close_code, socket.close_reason) == (4000, "done")
+
+
+async def test_many_sockets_may_be_passed_on_at_once(served: Served) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        connecting = [connect(f"{served.address}/echo") for _ in range(50)]
+        sockets = await asyncio.gather(*map(stack.enter_async_context, connecting))
+        for number, socket in enumerate(sockets):
+            await socket.send(str(number))
+        echoes = [await socket.recv() for socket in sockets]
+    assert echoes == [str(number) for number in range(50)]
+    await served.until_empty()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/nope", {}, HTTPStatus.FORBIDDEN),
+        ("/echo", {"Content-Length": "3"}, HTTPStatus.BAD_REQUEST),
+        ("/echo", {"Transfer-Encoding": "chunked"}, HTTPStatus.BAD_REQUEST),
+        ("/echo?" + "x" * 7990, {}, HTTPStatus.SWITCHING_PROTOCOLS),
+        ("/echo?" + "x" * 8000, {}, HTTPStatus.REQUEST_URI_TOO_LONG),
+        ("/echo", {"X": "x" * 7990}, HTTPStatus.SWITCHING_PROTOCOLS),
+        ("/echo", {"X": "x" * 8000}, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    ],
+)
+async def test_every_handshake_that_is_passed_on_is_answered(
+    served: Served, path: str, headers: dict[str, str], status: HTTPStatus
+) -> None:
+    given = HTTPStatus.SWITCHING_PROTOCOLS
+    try:
+        async with connect(served.address + path, additional_headers=headers, open_timeout=5):
+            pass
+    except InvalidStatus as refused:
+        given = HTTPStatus(refused.response.status_code)
+    assert given == status
+    await served.until_empty()
+
+
+async def test_a_client_that_gives_up_during_the_handshake_leaves_nothing_behind(
+    served: Served,
+) -> None:
+    host, port = served.server.servers[0].sockets[0].getsockname()
+    for _ in range(20):
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(
+            b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        writer.transport.abort()
+    await served.until_empty()
+
+
+async def test_a_stopping_server_tells_these_clients_too(served: Served) -> None:
+    async with connect(f"{served.address}/echo") as socket:
+        await socket.send("hello")
+        await socket.recv()
+        served.server.should_exit = True
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+    assert socket.close_code == 1012

@@ -1,0 +1,136 @@
+"""One way to make every broker adapter, for the contract suites."""
+
+import asyncio
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from fakeredis import TcpFakeServer
+from fakeredis._clients._tcp_server import TCPFakeRequestHandler
+from redis.exceptions import ResponseError
+
+from gateway.adapters.memory.broker import MemoryBroker
+from gateway.adapters.redis.broker import RedisBroker
+from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.publisher import Publisher, Retention
+from gateway.adapters.redis.subscriber import Subscriber
+from gateway.domain.messages import Message, Publication
+from gateway.ports.broker import Broker
+from tests.support.servers import free_port
+
+RETENTION = Retention(
+    history_length=100, history_seconds=300, state_seconds=3600, idempotency_seconds=60
+)
+
+
+def make_redis_broker(
+    url: str, prefix: str, retention: Retention = RETENTION, timeout_seconds: float = 2.0
+) -> RedisBroker:
+    keys = Keys(prefix)
+    redis = connect(url, timeout_seconds=timeout_seconds, connections_max=10)
+    subscriber = Subscriber(
+        Address.parse(url),
+        redis,
+        keys,
+        replica=secrets.token_hex(4),
+        timeout_seconds=timeout_seconds,
+        ping_interval_seconds=0.2,
+        ping_timeout_seconds=1.0,
+        data_bytes_max=65_536,
+    )
+    return RedisBroker(redis, Publisher(redis, keys, retention), subscriber)
+
+
+def make_memory_broker() -> MemoryBroker:
+    return MemoryBroker(idempotency_seconds=60)
+
+
+class _Handler(TCPFakeRequestHandler):
+    """Answers an error and goes on, as Redis does; fakeredis' own closes the connection."""
+
+    def setup(self) -> None:
+        super().setup()
+        read = self.current_client.read_response
+
+        def read_response(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return read(*args, **kwargs)
+            except ResponseError as error:
+                return error
+
+        self.current_client.read_response = read_response  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def fake_redis() -> Iterator[str]:
+    """A fakeredis server on a real socket; yields its URL."""
+    port = free_port()
+    server = TcpFakeServer(("127.0.0.1", port))
+    server.RequestHandlerClass = _Handler
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Inbox:
+    """Collects what a broker delivers, and waits for it."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.batches: list[int] = []
+        self._arrived = asyncio.Event()
+
+    def deliver(self, messages: Sequence[Message]) -> None:
+        self.messages.extend(messages)
+        self.batches.append(len(messages))
+        self._arrived.set()
+
+    async def wait_for(self, count: int, seconds: float = 5.0) -> list[Message]:
+        async with asyncio.timeout(seconds):
+            while len(self.messages) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.messages
+
+
+class Replica:
+    """A running broker with its inbox: one gateway process in miniature."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.inbox = Inbox()
+
+    async def ready(self, seconds: float = 10.0) -> None:
+        deadline = time.monotonic() + seconds
+        while self.broker.trouble:
+            assert time.monotonic() < deadline, self.broker.trouble
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(broker: Broker) -> AsyncIterator[Replica]:
+    replica = Replica(broker)
+    task = asyncio.create_task(broker.run(replica.inbox.deliver))
+    try:
+        await replica.ready()
+        yield replica
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await broker.close()
+
+
+def publication(
+    channel: str, data: bytes = b'"hi"', *, user: str = "alice", key: str = ""
+) -> Publication:
+    return Publication(channel, data, secrets.token_hex(12), user, time.time(), key)
