@@ -20,6 +20,7 @@ from gateway.adapters.memory.presence import MemoryPresence
 from gateway.adapters.redis.broker import RedisBroker
 from gateway.adapters.redis.connection import Address, connect
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.pipe import Pipe
 from gateway.adapters.redis.presence import RedisPresence
 from gateway.adapters.redis.publisher import Publisher, Retention
 from gateway.adapters.redis.subscriber import Subscriber
@@ -262,4 +263,5 @@ def _outside(settings: Settings) -> tuple[Broker, Presence]:
     presence = RedisPresence(
         redis, keys, replica=settings.replica, lease_seconds=settings.lease_seconds
     )
-    return RedisBroker(redis, Publisher(redis, keys, retention), subscriber), presence
+    pipe = Pipe(address, name=settings.replica, timeout_seconds=settings.redis_timeout_seconds)
+    return RedisBroker(redis, Publisher(pipe, keys, retention), subscriber), presence

@@ -16,6 +16,7 @@ from gateway.adapters.memory.broker import MemoryBroker
 from gateway.adapters.redis.broker import RedisBroker
 from gateway.adapters.redis.connection import Address, connect
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.pipe import Pipe
 from gateway.adapters.redis.publisher import Publisher, Retention
 from gateway.adapters.redis.subscriber import Subscriber
 from gateway.domain.messages import Message, Publication
@@ -32,8 +33,10 @@ def make_redis_broker(
 ) -> RedisBroker:
     keys = Keys(prefix)
     redis = connect(url, timeout_seconds=timeout_seconds, connections_max=10)
+    address = Address.parse(url)
+    pipe = Pipe(address, name="test", timeout_seconds=timeout_seconds)
     subscriber = Subscriber(
-        Address.parse(url),
+        address,
         redis,
         keys,
         replica=secrets.token_hex(4),
@@ -42,7 +45,7 @@ def make_redis_broker(
         ping_timeout_seconds=1.0,
         data_bytes_max=65_536,
     )
-    return RedisBroker(redis, Publisher(redis, keys, retention), subscriber)
+    return RedisBroker(redis, Publisher(pipe, keys, retention), subscriber)
 
 
 def make_memory_broker() -> MemoryBroker:

@@ -1,8 +1,10 @@
 """Connections to Redis, made the way this gateway needs them."""
 
+import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import parse_url
@@ -22,6 +24,7 @@ class Address:
     path: str
     username: str
     password: str
+    database: int
     tls: ssl.SSLContext | None
 
     @classmethod
@@ -40,6 +43,7 @@ class Address:
             path=options.get("path", "") if url.startswith("unix://") else "",
             username=options.get("username") or "",
             password=options.get("password") or "",
+            database=int(options.get("db", 0)),
             tls=tls,
         )
 
@@ -47,6 +51,43 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
     __repr__ = __str__
+
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+
+async def open_connection(address: Address, make: Callable[[], P]) -> P:
+    """Connect a protocol of our own; raises `OSError`."""
+    loop = asyncio.get_running_loop()
+    if address.path:
+        _, protocol = await loop.create_unix_connection(make, address.path)
+    else:
+        _, protocol = await loop.create_connection(
+            make, address.host, address.port, ssl=address.tls
+        )
+    return protocol
+
+
+def greeting(address: Address, name: str) -> list[tuple[str, ...]]:
+    """The commands that a new connection starts with."""
+    commands: list[tuple[str, ...]] = []
+    if address.password:
+        user = (address.username,) if address.username else ()
+        commands.append(("AUTH", *user, address.password))
+    if address.database:
+        commands.append(("SELECT", str(address.database)))
+    return [*commands, ("CLIENT", "SETNAME", f"gateway-{name}")]
+
+
+def end_if_cancelled() -> None:
+    """Raise the cancellation of this task that got lost inside redis-py.
+
+    Now and then a cancelled command returns as if nothing had happened. A loop that goes on
+    then waits for ever, and the process cannot stop; so every loop asks here on each turn.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def connect(url: str, *, timeout_seconds: float, connections_max: int) -> "Redis":

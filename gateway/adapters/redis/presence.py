@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.adapters.redis.connection import end_if_cancelled
 from gateway.adapters.redis.keys import Keys
 from gateway.domain.errors import Unavailable
 from gateway.ports.presence import Presence
@@ -67,6 +68,8 @@ class RedisPresence(Presence):
 
 async def _asked(question: Awaitable[T] | Any) -> Any:
     try:
-        return await question
+        answer = await question
+        end_if_cancelled()
+        return answer
     except (RedisError, OSError, TimeoutError) as error:
         raise Unavailable(f"Redis did not answer ({type(error).__name__})") from None

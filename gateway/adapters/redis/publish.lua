@@ -4,7 +4,8 @@
 -- ARGV  1 pub/sub channel   2 body   3 message id   4 epoch to start with if there is none
 --       5 stream length     6 stream lifetime, s    7 state lifetime, s
 --       8 idempotency lifetime, s, or "" without a key     9 fingerprint of the message
--- Returns { replayed (0 or 1), id, epoch, offset }, or an error KEYREUSED.
+-- Returns { 0, id, epoch, offset }; with 1 in front when the key had been used for this very
+-- message and nothing new was sent; { 2 } when it had been used for another message.
 --
 -- The caller names the candidate epoch, because a script may not make up random values that
 -- it writes. Offsets go through string.format: Lua would print large ones in exponents.
@@ -13,7 +14,7 @@ if ARGV[8] ~= '' then
   local earlier = redis.call('HMGET', KEYS[3], 'f', 'i', 'e', 'o')
   if earlier[1] then
     if earlier[1] ~= ARGV[9] then
-      return redis.error_reply('KEYREUSED the idempotency key belongs to another message')
+      return { 2 }
     end
     return { 1, earlier[2], earlier[3], earlier[4] }
   end

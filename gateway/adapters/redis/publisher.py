@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+import hiredis
 
 from gateway.adapters.redis.envelope import encode_body, fingerprint
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
 from gateway.domain.errors import GatewayError, KeyReused, Unavailable
 from gateway.domain.messages import Position, Publication, Receipt
 
 _SCRIPT = files("gateway.adapters.redis").joinpath("publish.lua").read_text()
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
+_KEY_REUSED = 2
 _PIPELINE_MAX = 500
 _QUEUE_MAX = 10_000
 
@@ -44,8 +45,8 @@ class Publisher:
     callers asked. When more than 10,000 messages wait, further ones are refused.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, retention: Retention) -> None:
-        self._redis = redis
+    def __init__(self, pipe: Pipe, keys: Keys, retention: Retention) -> None:
+        self._pipe = pipe
         self._keys = keys
         self._retention = retention
         self._waiting: deque[tuple[Publication, asyncio.Future[Outcome]]] = deque()
@@ -73,6 +74,7 @@ class Publisher:
                     await self._send_some()
                 self._wake.clear()
         finally:
+            self._pipe.close()
             while self._waiting:
                 self._answer(self._waiting.popleft()[1], Unavailable("the gateway is stopping"))
 
@@ -81,11 +83,12 @@ class Publisher:
         outcomes: list[Outcome]
         try:
             outcomes = await self._send([publication for publication, _ in taken])
-        except (RedisError, OSError, TimeoutError) as error:
-            # The pipeline may have been carried out in part or as a whole.
+        except NotSent as error:
+            outcomes = [Unavailable(str(error))] * len(taken)
+        except Unanswered as error:
             trouble = Unavailable(
-                f"Redis did not answer ({type(error).__name__}); whether the message was published "
-                "is unknown, and repeating it is safe with an Idempotency-Key",
+                f"{error}: whether the message was published is unknown, and repeating it is safe "
+                "with an Idempotency-Key",
                 outcome_unknown=True,
             )
             outcomes = [trouble] * len(taken)
@@ -98,26 +101,20 @@ class Publisher:
             self._answer(answer, outcome)
 
     async def _send(self, publications: list[Publication]) -> list[Outcome]:
-        replies = await self._evaluate(publications)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
+        epoch = secrets.token_hex(4)
+        commands = [self._command(publication, epoch) for publication in publications]
+        replies = await self._pipe.execute(commands)
+        missing = [i for i, reply in enumerate(replies) if _is_error(reply, "NOSCRIPT")]
+        if missing:
             # A restarted Redis has forgotten the script, and has therefore run none of these.
-            await self._redis.script_load(_SCRIPT)
-            missing = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            again = await self._evaluate([publications[i] for i in missing])
+            load = ("SCRIPT", "LOAD", _SCRIPT)
+            _, *again = await self._pipe.execute([load, *(commands[i] for i in missing)])
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
         return [
             self._outcome(publication, reply)
             for publication, reply in zip(publications, replies, strict=True)
         ]
-
-    async def _evaluate(self, publications: list[Publication]) -> list[Any]:
-        epoch = secrets.token_hex(4)
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for publication in publications:
-                pipeline.execute_command(*self._command(publication, epoch))
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return replies
 
     def _command(self, publication: Publication, epoch: str) -> tuple[Any, ...]:
         channel, key, keep = publication.channel, publication.idempotency_key, self._retention
@@ -144,12 +141,12 @@ class Publisher:
 
     @staticmethod
     def _outcome(publication: Publication, reply: Any) -> Outcome:
-        if isinstance(reply, ResponseError) and str(reply).startswith("KEYREUSED"):
-            return KeyReused("this Idempotency-Key was used for another message")
-        if isinstance(reply, Exception):
+        if isinstance(reply, hiredis.ReplyError):
             # The script ran into an error before it sent anything: no memory, read-only, loading.
-            why = str(reply).partition(". script:")[0][:100]
+            why = str(reply).partition(" script:")[0].rstrip(".")[:100]
             return Unavailable(f"Redis refused the message: {why}")
+        if reply == [_KEY_REUSED]:
+            return KeyReused("this Idempotency-Key was used for another message")
         replayed, id, epoch, offset = reply
         return Receipt(
             publication.channel, id.decode(), Position(epoch.decode(), int(offset)), bool(replayed)
@@ -159,3 +156,7 @@ class Publisher:
     def _answer(answer: asyncio.Future[Outcome], outcome: Outcome) -> None:
         if not answer.done():
             answer.set_result(outcome)
+
+
+def _is_error(reply: Any, code: str) -> bool:
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith(code)

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.adapters.redis.connection import Address
+from gateway.adapters.redis.connection import (
+    Address,
+    end_if_cancelled,
+    greeting,
+    open_connection,
+)
 from gateway.adapters.redis.envelope import decode_payload
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.link import Link, LinkLost, Listener, Payload
@@ -119,23 +124,10 @@ class Subscriber(Listener):
     # The link's life.
 
     async def _open(self) -> Link:
-        loop = asyncio.get_running_loop()
-        address = self._address
-
-        def make() -> Link:
-            return Link(self, time.monotonic)
-
         async with asyncio.timeout(self._timeout_seconds):
-            if address.path:
-                _, link = await loop.create_unix_connection(make, address.path)
-            else:
-                _, link = await loop.create_connection(
-                    make, address.host, address.port, ssl=address.tls
-                )
-        if address.password:
-            user = [address.username] if address.username else []
-            link.send("AUTH", *user, address.password)
-        link.send("CLIENT", "SETNAME", f"gateway-{self._replica}")
+            link = await open_connection(self._address, lambda: Link(self, time.monotonic))
+        for command in greeting(self._address, self._replica):
+            link.send(*command)
         return link
 
     async def _resubscribe(self, link: Link) -> None:
@@ -161,6 +153,7 @@ class Subscriber(Listener):
         link.lost.add_done_callback(lambda _: self._probe_came.set())
         while True:
             problem = await self._prove(link)
+            end_if_cancelled()
             if problem != self.trouble:
                 logger.log(logging.WARNING if problem else logging.INFO, problem or "Redis answers")
                 self.trouble = problem

@@ -1,6 +1,7 @@
 """What only a real Redis can show: reconnects, silence, foreign publishers, lost state."""
 
 import asyncio
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -306,3 +307,26 @@ async def test_the_redis_user_of_a_cluster_can_do_this_work_and_nothing_else(
             ):
                 with pytest.raises(ResponseError):
                     client.execute_command(*command)
+
+
+async def test_a_broker_ends_when_it_is_told_to(own_redis: RedisServer) -> None:
+    # A cancellation that gets lost on its way leaves a process that cannot be stopped.
+    async def live_shortly(n: int) -> None:
+        async with running(make_redis_broker(own_redis.url, "short")) as replica:
+            await replica.broker.publish([publication(f"room{n}") for _ in range(20)])
+            await asyncio.sleep(random.random() / 4)
+
+    async with asyncio.timeout(30):
+        for _ in range(6):
+            await asyncio.gather(*(live_shortly(n) for n in range(20)))
+
+
+async def test_a_publish_that_never_reached_redis_has_a_known_outcome(
+    replica: Replica, own_redis: RedisServer
+) -> None:
+    await publish(replica, "room")
+    own_redis.kill()
+    await eventually(lambda: replica.broker.trouble)
+    outcomes = await replica.broker.publish([publication("room"), publication("room")])
+
+    assert [o.outcome_unknown for o in outcomes if isinstance(o, Unavailable)] == [False, False]

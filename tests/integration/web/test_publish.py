@@ -256,6 +256,7 @@ def test_while_redis_is_away_publishing_answers_503_and_readiness_is_red(
     own_redis: RedisServer, directory: Path
 ) -> None:
     with replicas(directory, 1, redis_url=own_redis.url, redis_timeout_seconds=1) as (gateway,):
+        assert post(gateway, "/publish/x", json_body={"data": 1}).status == 200
         own_redis.freeze()
         answer = post(gateway, "/publish/x", json_body={"data": 1})
         problem = assert_problem(answer, 503, "unavailable")
