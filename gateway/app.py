@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import SecretStr
+from starlette.routing import WebSocketRoute
 
 from gateway import __version__
 from gateway.adapters.memory.broker import MemoryBroker
@@ -33,8 +34,9 @@ from gateway.core.wheel import Wheel
 from gateway.domain.principal import Permissions
 from gateway.ports.broker import Broker
 from gateway.ports.presence import Presence
-from gateway.settings import ConfigurationError, Settings
-from gateway.sockets.door import Door
+from gateway.settings import ConfigurationError, Settings, SocketDoor
+from gateway.sockets.asgi import AsgiDoor
+from gateway.sockets.door import PATH_PREFIX, Door
 from gateway.sockets.native import DOOR
 from gateway.web import ops, problems, publish, users
 from gateway.web.auth import authenticator
@@ -131,13 +133,19 @@ def build(settings: Settings) -> Gateway:
 
 
 def create_app(gateway: Gateway) -> FastAPI:
-    """The HTTP doors; the lifespan state carries the socket door to the protocol class."""
+    """The HTTP doors and the portable socket door.
+
+    The lifespan state carries the socket door to the native protocol class, which then takes
+    its paths before they get here. A host application that mounts this one runs
+    `Gateway.running` in its own lifespan, for the lifespan of a mounted application never runs.
+    """
     settings = gateway.settings
+    state = {DOOR: gateway.door} if settings.socket_door is SocketDoor.NATIVE else {}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with gateway.running():
-            yield {DOOR: gateway.door}
+            yield state
 
     app = FastAPI(
         title="Gateway",
@@ -160,6 +168,9 @@ def create_app(gateway: Gateway) -> FastAPI:
             request_bytes_max=settings.request_bytes_max,
             batch_messages_max=settings.batch_messages_max,
         )
+    )
+    app.router.routes.append(
+        WebSocketRoute(PATH_PREFIX + "{channel:path}", AsgiDoor(gateway.door), name="listen")
     )
     app.include_router(users.router(gateway.roster, authenticate))
     app.include_router(

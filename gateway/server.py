@@ -32,8 +32,9 @@ def serve(settings: Settings) -> None:
         )
     app = create_app(build(settings))
     logger.info(
-        "replica %s on http://%s:%d, %s",
+        "replica %s on %s://%s:%d, %s",
         settings.replica,
+        "http" if settings.tls_cert_file is None else "https",
         settings.host,
         settings.port,
         "alone, without Redis" if settings.redis_url is None else "with Redis",
@@ -65,6 +66,8 @@ def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn
         workers=settings.workers,
         http=cast(type[asyncio.Protocol], http),
         ws=NativeSocket,
+        ssl_certfile=settings.tls_cert_file,
+        ssl_keyfile=settings.tls_key_file,
         loop="asyncio",  # it writes to many sockets faster than uvloop does
         lifespan="on",
         # uvicorn logs the whole URL of a socket at INFO, and with it the token.

@@ -25,6 +25,7 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -38,11 +39,20 @@ Words = Annotated[list[str], NoDecode]
 class ConfigurationError(Exception):
     """The settings cannot be used; the text is one line for the operator, without secrets."""
 
+    def __init__(self, text: str) -> None:
+        # What it names, a path for example, may have been given in several lines.
+        super().__init__(" ".join(text.splitlines()))
+
 
 class Environment(StrEnum):
     DEVELOPMENT = "development"
     TEST = "test"
     PRODUCTION = "production"
+
+
+class SocketDoor(StrEnum):
+    NATIVE = "native"
+    ASGI = "asgi"
 
 
 class RetiredKey(BaseModel, extra="forbid"):
@@ -80,6 +90,14 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=256, description="Processes; more than 1 needs Redis.")
     trusted_proxies: Words = Field(
         [], description="Addresses whose X-Forwarded-For is believed. Everybody else could lie."
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="Certificate chain, PEM. With it the gateway speaks https and wss itself."
+    )
+    tls_key_file: Path | None = Field(None, description="Private key of the certificate, PEM.")
+    socket_door: SocketDoor = Field(
+        SocketDoor.NATIVE,
+        description="native: sockets without an ASGI task each. asgi: the portable one.",
     )
     docs: bool | None = Field(
         None, description="Serve /docs and /openapi.json. Default: not in production."
@@ -240,6 +258,15 @@ class Settings(BaseSettings):
             raise ValueError("several workers see each other's messages only through redis_url")
         return self
 
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> "Settings":
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together")
+        for path in (self.tls_cert_file, self.tls_key_file):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{path} is not a file")
+        return self
+
     @property
     def is_public(self) -> bool:
         """Whether others than this machine can reach the address."""
@@ -287,10 +314,8 @@ def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
         raise ConfigurationError("; ".join(map(_explain, error.errors()))) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"GATEWAY_CONFIG: not a TOML file: {error}") from None
-    except OSError as error:
-        raise ConfigurationError(f"{error.filename}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError("a file with settings is not written in UTF-8") from None
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(_unreadable(error.__cause__ or error)) from None
 
 
 def _explain(error: Any) -> str:
@@ -300,6 +325,14 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return _unknown(name.removeprefix(PREFIX.lower()))
     return f"{PREFIX}{name.upper()}: {message}" if name else message
+
+
+def _unreadable(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, UnicodeDecodeError):
+        return "a file with settings is not written in UTF-8"
+    return str(error)
 
 
 def _check_sources(env_file: Path | None) -> str | None:

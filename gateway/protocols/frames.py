@@ -1,6 +1,7 @@
 """WebSocket frames from server to client (RFC 6455 section 5): unmasked, never fragmented."""
 
 import struct
+from collections.abc import Iterator
 
 TEXT = 0x1
 CLOSE = 0x8
@@ -16,6 +17,22 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if length < 1 << 16:
         return struct.pack("!BBH", 0x80 | opcode, 126, length) + payload
     return struct.pack("!BBQ", 0x80 | opcode, 127, length) + payload
+
+
+def payloads_of(frames: bytes) -> Iterator[bytes]:
+    """Take apart what `frame` made, several of them joined; for a door that sends messages."""
+    position = 0
+    while position < len(frames):
+        length = frames[position + 1]
+        position += 2
+        if length == 126:
+            (length,) = struct.unpack_from("!H", frames, position)
+            position += 2
+        elif length == 127:
+            (length,) = struct.unpack_from("!Q", frames, position)
+            position += 8
+        yield frames[position : position + length]
+        position += length
 
 
 def text_frame(payload: bytes) -> bytes:

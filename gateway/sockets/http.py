@@ -129,6 +129,12 @@ class LimitedHttp(HttpToolsProtocol):
             # The answer would come in the middle of the frames, and the socket would not know
             # that its transport is full already.
             self._refuse(400, "a handshake waits for the answers to earlier requests")
+        # Some clients send this header empty, and uvicorn's class would answer them with 400.
+        self.scope["headers"] = [
+            (name, value)
+            for name, value in self.scope["headers"]
+            if value or name != b"sec-websocket-protocol"
+        ]
         if self._refusal is None:
             super().handle_websocket_upgrade()
             self.parser = None  # type: ignore[assignment]  # or both would wait for the collector

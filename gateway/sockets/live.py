@@ -124,19 +124,21 @@ class LiveSocket(asyncio.Protocol):
     def _end(self, end: End) -> None:
         self._closing = True
         self._leave()
-        if end is End.BROKEN and self._transport.can_write_eof():
-            # The peer may still be sending. Closing with unread input makes the kernel reset
-            # the connection, and the peer would never read our close frame.
-            self._transport.write_eof()
-        else:
+        if end is End.CLOSED:
             self._transport.close()
+        elif self._transport.can_write_eof():
+            # The peer may still be sending. Closing with unread input makes the kernel reset
+            # the connection, and the peer would never read our close frame. (TLS cannot close
+            # one direction; there the wheel alone ends it, a moment later.)
+            self._transport.write_eof()
         self._end_soon()
 
     def _end_soon(self) -> None:
         if self._inbox is not None:
             self._inbox.resume_reading()
         wheel = self._door.wheel
-        wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds)
+        # One more, because the second that is running now may be over in no time.
+        wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds + 1)
 
     def _write_slowly(self, batch: bytes) -> None:
         waiting = self._transport.get_write_buffer_size()

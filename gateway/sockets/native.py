@@ -9,7 +9,6 @@ import asyncio
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from gateway.core.session import Session
@@ -17,6 +16,7 @@ from gateway.domain.errors import GatewayError
 from gateway.protocols.upgrade import BadUpgrade, Upgrade, accept_upgrade, parse_upgrade
 from gateway.sockets.closing import RESTART
 from gateway.sockets.door import FRAME_WIRES, PATH_PREFIX, Door, chosen_subprotocol
+from gateway.sockets.hardened import HardenedWebSockets
 from gateway.sockets.http import error_response
 from gateway.sockets.live import LiveSocket
 
@@ -135,10 +135,9 @@ class NativeSocket(LiveSocket):
     def _reject(self, refusal: GatewayError, response: bytes) -> None:
         """Accept and then close: before the accept, browsers and websocat see only 1006."""
         self._door.counts.refused += 1
-        if not self._closing:
-            self._early = None
-            self._transport.write(response)
-            self.refuse(refusal)
+        self._early = None
+        self._transport.write(response)
+        self.refuse(refusal)
 
     def _hold(self, batch: bytes) -> None:
         if self._early is not None:
@@ -146,9 +145,7 @@ class NativeSocket(LiveSocket):
 
     def _pass_on(self, head: bytes) -> None:
         self._server_state.connections.discard(cast(Any, self))
-        if self._transport.is_closing():
-            return
-        other = WebSocketsSansIOProtocol(self._config, self._server_state, self._app_state)
+        other = HardenedWebSockets(self._config, self._server_state, self._app_state)
         self._transport.set_protocol(other)
         other.connection_made(self._transport)
         other.data_received(head)

@@ -33,6 +33,7 @@ class Incoming(NamedTuple):
     """What some bytes meant. A message is a text, or None for a binary one.
 
     ``reply`` are the frames that answer: pongs, and the close frame where ``end`` says so.
+    The end is told once.
     """
 
     messages: Sequence[str | None]
@@ -55,7 +56,7 @@ class MessageReader:
 
     def read(self, data: bytes) -> Incoming:
         if self._end is not None:
-            return Incoming((), end=self._end)  # thrown away unparsed: a flood costs nothing
+            return Incoming(())  # thrown away unparsed: a flood costs nothing
         self._parser.receive_data(data)
         messages: list[str | None] = []
         for event in self._parser.events_received():

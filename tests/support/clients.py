@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import struct
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -192,6 +193,17 @@ class RawClient:
         except ConnectionResetError:
             pass
         return data
+
+    def is_thrown_out(self, seconds: float) -> bool:
+        """Whether the server resets this connection, though we go on sending and never close."""
+        deadline = time.monotonic() + seconds
+        try:
+            while time.monotonic() < deadline:
+                self.send(b"x")
+                time.sleep(0.05)
+        except ConnectionError:
+            return True
+        return False
 
     def close(self) -> None:
         self.socket.close()

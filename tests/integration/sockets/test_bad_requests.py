@@ -88,6 +88,12 @@ def test_24_megabytes_of_headers_are_refused_long_before_their_end(client: RawCl
     client.read_to_end()
 
 
+def test_a_refused_client_that_does_not_leave_is_thrown_out(client: RawClient) -> None:
+    client.send(b"not HTTP\r\n\r\n")
+    assert status_of(client.read_head()) == 400
+    assert client.is_thrown_out(seconds=4)
+
+
 def test_a_client_that_is_still_sending_its_headers_reads_the_refusal(client: RawClient) -> None:
     for _ in range(80):
         client.send(b"GET /livez HTTP/1.1\r\nX-Flood: " + b"y" * 100_000)
@@ -173,6 +179,16 @@ def test_a_client_that_is_still_sending_garbage_reads_the_refusal(client: RawCli
     assert status_of(client.read_head()) == 400
 
 
+def test_garbage_behind_pipelined_requests_breaks_nothing_else(
+    hasty: GatewayProcess, client: RawClient
+) -> None:
+    before = len(hasty.log)
+    client.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"garbage\r\n\r\n")
+    client.read_to_end()
+    assert call(f"{hasty.http}/livez").status == 200
+    assert "Traceback" not in hasty.log[before:]
+
+
 # Too slow.
 
 
@@ -195,6 +211,12 @@ def test_half_a_request_is_answered_408_in_time(
     client.send(beginning.replace(b"%b", f"Bearer {publisher}".encode()))
     assert status_of(client.read_head()) == 408
     assert time.monotonic() - started < DEADLINE + 1
+
+
+def test_a_request_that_was_answered_early_is_not_answered_twice(client: RawClient) -> None:
+    client.send(b"POST /publish/room HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert status_of(client.read_head()) == 401
+    assert b"HTTP/1.1" not in client.read_to_end()
 
 
 def test_half_a_request_after_a_whole_one_is_answered_408_in_time(client: RawClient) -> None:

@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.sockets.http import LimitedHttp
-from gateway.sockets.native import NativeSocket
+from tests.integration.sockets.in_process import Served, serving
 
 
 def application() -> FastAPI:
@@ -33,53 +31,14 @@ def application() -> FastAPI:
     return app
 
 
-class Served:
-    """An application under uvicorn, with our protocol classes and nothing else of ours."""
-
-    def __init__(self) -> None:
-        config = uvicorn.Config(
-            application(),
-            port=0,
-            http=LimitedHttp,
-            ws=NativeSocket,
-            log_config=None,
-            timeout_graceful_shutdown=5,
-        )
-        self.server = uvicorn.Server(config)
-
-    @property
-    def address(self) -> str:
-        host, port = self.server.servers[0].sockets[0].getsockname()
-        return f"ws://{host}:{port}"
-
-    @property
-    def connection_count(self) -> int:
-        return len(self.server.server_state.connections)
-
-    async def until_empty(self) -> None:
-        await eventually(lambda: self.connection_count == 0, "every connection is forgotten")
-
-
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"not within 5 s: {what}")
-
-
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    served = Served()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(served.server.serve())
-        await eventually(lambda: served.server.started, "the server has started")
+    async with serving(application()) as served:
         yield served
-        served.server.should_exit = True
 
 
 async def test_a_route_of_the_application_echoes(served: Served) -> None:
-    async with connect(f"{served.address}/echo") as socket:
+    async with connect(f"{served.ws}/echo") as socket:
         await socket.send("hello")
         assert await socket.recv() == "hello"
         await socket.send("x" * 100_000)
@@ -89,7 +48,7 @@ async def test_a_route_of_the_application_echoes(served: Served) -> None:
 
 
 async def test_without_a_gateway_even_our_path_is_the_applications(served: Served) -> None:
-    async with connect(f"{served.address}/ws/room?a=1") as socket:
+    async with connect(f"{served.ws}/ws/room?a=1") as socket:
         assert await socket.recv() == "room a=1"
         with pytest.raises(ConnectionClosed):
             await socket.recv()
@@ -98,7 +57,7 @@ async def test_without_a_gateway_even_our_path_is_the_applications(served: Serve
 
 async def test_many_sockets_may_be_passed_on_at_once(served: Served) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        connecting = [connect(f"{served.address}/echo") for _ in range(50)]
+        connecting = [connect(f"{served.ws}/echo") for _ in range(50)]
         sockets = await asyncio.gather(*map(stack.enter_async_context, connecting))
         for number, socket in enumerate(sockets):
             await socket.send(str(number))
@@ -124,7 +83,7 @@ async def test_every_handshake_that_is_passed_on_is_answered(
 ) -> None:
     given = HTTPStatus.SWITCHING_PROTOCOLS
     try:
-        async with connect(served.address + path, additional_headers=headers, open_timeout=5):
+        async with connect(served.ws + path, additional_headers=headers, open_timeout=5):
             pass
     except InvalidStatus as refused:
         given = HTTPStatus(refused.response.status_code)
@@ -135,9 +94,8 @@ async def test_every_handshake_that_is_passed_on_is_answered(
 async def test_a_client_that_gives_up_during_the_handshake_leaves_nothing_behind(
     served: Served,
 ) -> None:
-    host, port = served.server.servers[0].sockets[0].getsockname()
     for _ in range(20):
-        _, writer = await asyncio.open_connection(host, port)
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
         writer.write(
             b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
@@ -147,10 +105,10 @@ async def test_a_client_that_gives_up_during_the_handshake_leaves_nothing_behind
 
 
 async def test_a_stopping_server_tells_these_clients_too(served: Served) -> None:
-    async with connect(f"{served.address}/echo") as socket:
+    async with connect(f"{served.ws}/echo") as socket:
         await socket.send("hello")
         await socket.recv()
-        served.server.should_exit = True
+        served.stop()
         with pytest.raises(ConnectionClosed):
             await socket.recv()
     assert socket.close_code == 1012

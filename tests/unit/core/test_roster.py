@@ -234,7 +234,7 @@ async def test_everybody_on_every_replica_is_listed(roster: Roster, presence: Fa
     roster.join("zoe")
     roster.join("alice")
     roster.join("alice")
-    presence.elsewhere = {"alice": {THERE: 1}, "bob": {THERE: 3}}
+    presence.elsewhere = {"bob": {THERE: 3}, "alice": {THERE: 1}}
     table = await roster.connected()
     assert table == {"alice": {THERE: 1, HERE: 2}, "bob": {THERE: 3}, "zoe": {HERE: 1}}
     assert list(table) == ["alice", "bob", "zoe"]

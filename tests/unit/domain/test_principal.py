@@ -93,6 +93,13 @@ def test_a_grant_that_does_not_name_the_namespace_opens_nobodys_mail(pattern: st
     assert not PERMISSIONS.decide(alice, SUBSCRIBE, "user:bob").allowed
 
 
+def test_a_grant_for_one_users_channel_does_not_open_another_ones() -> None:
+    """S33"""
+    alice = who("alice", grants={SUBSCRIBE: ("*", "user:carol")})
+    assert PERMISSIONS.decide(alice, SUBSCRIBE, "user:carol").allowed
+    assert not PERMISSIONS.decide(alice, SUBSCRIBE, "user:bob").allowed
+
+
 @pytest.mark.parametrize("pattern", ["user:bob", "user:*", "user:b*"])
 def test_a_grant_that_names_the_namespace_opens_it(pattern: str) -> None:
     alice = who("alice", grants={SUBSCRIBE: ("news", pattern)})
@@ -131,7 +138,9 @@ def test_only_the_role_admin_makes_an_admin() -> None:
     roles=st.sets(st.sampled_from(["publisher", "admin", "notadmin", "reader"])),
     grants=st.dictionaries(
         st.sampled_from(Action),
-        st.lists(st.sampled_from(["*", "news", "user:*", "user:bob", "n*"]), max_size=2).map(tuple),
+        st.lists(
+            st.sampled_from(["*", "news", "user:*", "user:bob", "user:carol", "n*"]), max_size=2
+        ).map(tuple),
     ),
     action=st.sampled_from(Action),
     channel=st.sampled_from(["news", "other", "user:alice", "user:bob"]),

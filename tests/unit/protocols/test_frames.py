@@ -14,6 +14,7 @@ from gateway.protocols.frames import (
     TEXT,
     close_frame,
     frame,
+    payloads_of,
     text_frame,
 )
 
@@ -63,6 +64,11 @@ def test_a_client_reads_the_close_code_and_the_start_of_the_reason(code: int, re
     assert reason.startswith(client.close_rcvd.reason)
     fits = len(reason.encode()) <= REASON_BYTES_MAX
     assert (client.close_rcvd.reason == reason) == fits
+
+
+@given(st.lists(st.sampled_from([0, 1, 125, 126, 300, 65535, 65536]).map(bytes), max_size=10))
+def test_our_own_frames_can_be_taken_apart(payloads: list[bytes]) -> None:
+    assert list(payloads_of(b"".join(map(text_frame, payloads)))) == payloads
 
 
 def test_a_long_reason_is_cut_between_two_characters() -> None:

@@ -1,0 +1,147 @@
+"""The time between a handshake and the broker's confirmation, which may be long."""
+
+import asyncio
+import contextlib
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import InvalidMessage
+
+from gateway.app import Gateway
+from gateway.domain.errors import Unavailable
+from gateway.domain.messages import Draft
+from gateway.domain.principal import Principal
+from tests.integration.sockets.in_process import Served, eventually
+from tests.support.clients import closing_of, listen, make_token, receive_json
+
+PUBLISHER = Principal("paula", "id", 0, 2_000_000_000, frozenset({"publisher"}))
+
+
+class Confirmation:
+    """Stands between the gateway and its broker, and says when a subscription is confirmed."""
+
+    def __init__(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._subscribe = gateway.broker.subscribe
+        self.asked = 0
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(gateway.broker, "subscribe", self.subscribe)
+
+    async def subscribe(self, channel: str) -> None:
+        self.asked += 1
+        await self._subscribe(channel)
+        await asyncio.shield(self.answer)
+
+    async def until_asked(self, times: int = 1) -> None:
+        await eventually(lambda: self.asked == times, "the broker is asked")
+
+
+@pytest.fixture
+async def confirmation(gateway_here: Gateway, monkeypatch: pytest.MonkeyPatch) -> Confirmation:
+    return Confirmation(gateway_here, monkeypatch)
+
+
+def joining(served: Served, channel: str = "room") -> asyncio.Task[ClientConnection]:
+    async def join() -> ClientConnection:
+        return await listen(served.ws, channel, make_token("lucas"))
+
+    return asyncio.create_task(join())
+
+
+async def test_what_is_published_before_the_confirmation_follows_the_handshake(
+    served_here: Served, gateway_here: Gateway, confirmation: Confirmation
+) -> None:
+    task = joining(served_here)
+    await confirmation.until_asked()
+    for data in (b"1", b"2"):
+        await gateway_here.hub.publish(PUBLISHER, Draft("room", data))
+    await eventually(lambda: gateway_here.hub.counts.delivered == 2, "both are handed over")
+    assert not task.done()
+
+    confirmation.answer.set_result(None)
+    async with await task as socket:
+        await gateway_here.hub.publish(PUBLISHER, Draft("room", b"3"))
+        assert [(await receive_json(socket))["data"] for _ in range(3)] == [1, 2, 3]
+
+
+async def test_what_a_client_says_too_early_is_not_lost(
+    served_here: Served, confirmation: Confirmation
+) -> None:
+    token = make_token("paula", "publisher")
+    reader, writer = await asyncio.open_connection("127.0.0.1", served_here.port)
+    writer.write(
+        f"GET /ws/room?token={token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n".encode()
+    )
+    await confirmation.until_asked()
+    writer.write(b"\x81\x82\0\0\0\0hi")
+    confirmation.answer.set_result(None)
+    async with asyncio.timeout(5):
+        assert await reader.readuntil(b'"data":"hi"')
+    writer.close()
+
+
+async def test_a_broker_that_cannot_confirm_closes_the_socket_with_1013(
+    served_here: Served, gateway_here: Gateway, confirmation: Confirmation
+) -> None:
+    task = joining(served_here)
+    await confirmation.until_asked()
+    confirmation.answer.set_exception(Unavailable("Redis cannot be reached"))
+    code, reason = await closing_of(await task)
+    assert code == 1013
+    assert reason.startswith("Redis cannot be reached; retry_ms=")
+    assert gateway_here.hub.subscriber_count == 0
+
+
+async def test_a_bug_behind_the_confirmation_leaves_nobody_waiting(
+    served_here: Served, gateway_here: Gateway, confirmation: Confirmation
+) -> None:
+    task = joining(served_here)
+    await confirmation.until_asked()
+    confirmation.answer.set_exception(RuntimeError("a bug"))
+    with pytest.raises((InvalidMessage, ConnectionError)):
+        await task
+    assert gateway_here.hub.subscriber_count == 0
+
+
+async def test_a_client_that_left_meanwhile_is_not_subscribed(
+    served_here: Served, gateway_here: Gateway, confirmation: Confirmation
+) -> None:
+    task = joining(served_here)
+    await confirmation.until_asked()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    confirmation.answer.set_result(None)
+    await served_here.until_empty()
+    assert gateway_here.hub.subscriber_count == 0
+    assert gateway_here.roster.connection_count == 0
+    counts = gateway_here.door.counts
+    assert (counts.open, counts.joining) == (0, 0)
+
+
+async def test_those_who_wait_for_a_confirmation_take_up_places(
+    served_here: Served, confirmation: Confirmation
+) -> None:
+    waiting = [joining(served_here, f"room-{n}") for n in range(2)]
+    await confirmation.until_asked(2)
+    code, _ = await closing_of(await joining(served_here, "one-too-many"))
+    assert code == 1013
+
+    confirmation.answer.set_result(None)
+    for task in waiting:
+        await (await task).close()
+
+
+async def test_a_stop_does_not_wait_for_a_confirmation(
+    served_here: Served, gateway_here: Gateway, confirmation: Confirmation
+) -> None:
+    task = joining(served_here)
+    await confirmation.until_asked()
+    served_here.stop()
+    with pytest.raises((InvalidMessage, ConnectionError)):
+        await asyncio.wait_for(task, 2)
+    confirmation.answer.set_result(None)
+    await eventually(lambda: gateway_here.door.counts.joining == 0, "the confirmation is heard")
+    assert gateway_here.hub.subscriber_count == 0
+    assert gateway_here.door.counts.accepted == 0

@@ -1,0 +1,46 @@
+"""Every module has its tests in the mirrored place, or says here where else it is tested."""
+
+from pathlib import Path
+
+import gateway
+
+ROOT = Path(gateway.__file__).parent
+TESTS = Path(__file__).parent
+
+ELSEWHERE = {
+    "__main__": "unit/test_cli.py starts it",
+    "adapters": "contracts and integration/redis",
+    "app": "integration/web",
+    "bench": "integration/test_bench.py, and what is pure in unit/bench",
+    "domain/errors": "nothing but declarations",
+    "domain/messages": "nothing but declarations",
+    "ports": "contracts",
+    "server": "integration and e2e",
+    "sockets": "integration/sockets",
+    "web": "integration/web",
+}
+
+
+def covered_elsewhere(module: str) -> bool:
+    return any(module == name or module.startswith(name + "/") for name in ELSEWHERE)
+
+
+def test_every_module_has_a_test_file_or_a_place_where_it_is_tested() -> None:
+    modules = [path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py")]
+    missing = [
+        module.as_posix()
+        for module in modules
+        if module.name != "__init__" and not covered_elsewhere(module.as_posix())
+        if not (TESTS / module.parent / f"test_{module.name}.py").is_file()
+    ]
+    assert missing == []
+
+
+def test_the_list_names_only_what_exists() -> None:
+    there = [name for name in ELSEWHERE if [*ROOT.glob(name), *ROOT.glob(f"{name}.py")]]
+    assert there == [*ELSEWHERE]
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    folders = {path.parent for path in TESTS.parent.rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
