@@ -32,6 +32,9 @@ format: $(VENV)/.installed ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+bench: $(VENV)/.installed tools ## measure this machine's gateway, in about three minutes
+	@$(BIN)/gateway bench
+
 tools: ## install redis-server and haproxy for the tests, where that is possible
 	@./scripts/install-tools
 

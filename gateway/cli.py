@@ -9,6 +9,8 @@ import typer
 
 from gateway import __version__
 from gateway.app import make_issuer
+from gateway.bench.run import BadOptions, Options
+from gateway.bench.run import run as run_bench
 from gateway.domain.principal import Action
 from gateway.secret_files import write_cluster_secrets, write_env_file
 from gateway.server import serve as serve_gateway
@@ -100,6 +102,42 @@ def secrets(
         _stop(f"{error.filename}: {error.strerror}")
     for path in written:
         print(f"made {path}", file=sys.stderr)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option(help="Smaller numbers, under half a minute.")] = False,
+    sockets: Annotated[
+        int | None, typer.Option(help="Sockets of the crowd; the other scenarios use no more.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A scenario, by name; may be repeated.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures into this file.")] = None,
+    url: Annotated[
+        str, typer.Option(help="Aim at a running gateway, like ws://127.0.0.1:8000.")
+    ] = "",
+    token: Annotated[str, typer.Option(help="A publisher's token for --url.")] = "",
+    i_own_this_server: Annotated[
+        bool, typer.Option("--i-own-this-server", help="Allow a --url that is not loopback.")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(help="Processes of the generator.")] = None,
+) -> None:
+    """Measure this machine's gateway against its references, and check every delivery."""
+    options = Options(
+        is_quick=quick,
+        sockets=sockets,
+        only=only or [],
+        json_file=json,
+        url=url,
+        token=token,
+        is_own_server=i_own_this_server,
+        workers=workers,
+    )
+    try:
+        raise typer.Exit(run_bench(options))
+    except BadOptions as error:
+        _stop(str(error))
 
 
 @app.command()

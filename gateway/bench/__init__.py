@@ -1,0 +1,1 @@
+"""``gateway bench``: a load generator that measures a gateway and checks everything it sends."""

@@ -1,0 +1,120 @@
+"""What is measured: where it listens, how one connects to it, and how one publishes there."""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+from gateway.bench import stream
+from gateway.bench.stream import Stream
+from gateway.core.tokens import SigningKey, TokenIssuer
+
+_TOKEN_SECONDS = 3600
+_CHUNK_BYTES_OF_MANY = 1 << 12
+
+
+class Kind(StrEnum):
+    GATEWAY = "gateway"
+    SEED = "seed"  # the first seed's design
+    LOOP = "loop"  # the bare loop of send()
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    port: int
+    password: str
+    prefix: str = "gw"
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server and the channel, or the row of channels, that is used on it."""
+
+    kind: Kind
+    host: str
+    port: int
+    channel: str
+    is_row: bool = False
+    """Whether every socket has a channel of its own, named by the socket's number."""
+    control_port: int = 0
+    secret: str = ""
+    token: str = ""
+    """One token for all sockets, where the secret is not known."""
+    redis: RedisAddress | None = None
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        fields = json.loads(text)
+        redis = fields.pop("redis")
+        kind = Kind(fields.pop("kind"))
+        return cls(**fields, kind=kind, redis=RedisAddress(**redis) if redis else None)
+
+    def channel_of(self, number: int) -> str:
+        return f"{self.channel}-{number:06d}" if self.is_row else self.channel
+
+    def streams(self, numbers: range) -> list[Stream]:
+        """What each of these sockets must receive."""
+        if not self.is_row:
+            return [Stream(stream.delivered(self.channel))] * len(numbers)
+        # A ring for each channel: small ones, or they would fill the memory.
+        return [
+            Stream(stream.delivered(self.channel_of(n), stream.ROW_RING), _CHUNK_BYTES_OF_MANY)
+            for n in numbers
+        ]
+
+    def publications(self) -> Stream:
+        """What makes the server deliver the messages of its channel, one after the other."""
+        if self.kind is Kind.LOOP:
+            return Stream(stream.triggers())
+        if self.kind is Kind.SEED:
+            return Stream(stream.plain_commands(self.channel))
+        return Stream(stream.client_frames())
+
+    def handshakes(self, numbers: range, *, has_publisher: bool) -> list[bytes]:
+        """The requests that open these sockets, each with a valid token of its own.
+
+        The first may publish where ``has_publisher`` says so; the others can only listen.
+        """
+        if self.kind is Kind.LOOP:
+            return [b""] * len(numbers)
+        issue = self._issuer().issue if self.secret else None
+        requests = []
+        for number in numbers:
+            roles = ["publisher"] if has_publisher and number == numbers[0] else []
+            token = (
+                issue(f"listener-{number}", lifetime_seconds=_TOKEN_SECONDS, roles=roles)
+                if issue
+                else self.token
+            )
+            requests.append(self._handshake(self.channel_of(number), token))
+        return requests
+
+    def publisher_token(self) -> str:
+        """A token for publishing over REST."""
+        if not self.secret:
+            return self.token
+        return self._issuer().issue("bench", lifetime_seconds=_TOKEN_SECONDS, roles=["publisher"])
+
+    def _handshake(self, channel: str, token: str) -> bytes:
+        query = f"?token={token}" + ("&format=text" if self.kind is Kind.GATEWAY else "")
+        return (
+            f"GET /ws/{channel}{query} HTTP/1.1\r\n"
+            f"Host: {self.host}:{self.port}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode()
+
+    def _issuer(self) -> TokenIssuer:
+        return TokenIssuer(
+            SigningKey("1", self.secret.encode()),
+            algorithm="HS256",
+            issuer="gateway",
+            audience="gateway",
+            lifetime_seconds_max=_TOKEN_SECONDS,
+        )

@@ -1,0 +1,76 @@
+"""How servers are connected to, and which of them may be measured at all."""
+
+import pytest
+
+from gateway.bench.attached import BadOptions, attach
+from gateway.bench.target import Kind, RedisAddress, Target
+from gateway.core.tokens import SigningKey, TokenVerifier
+
+SECRET = "a-secret-for-tests-only-0123456789-abcdefghijklmnop"
+GATEWAY = Target(Kind.GATEWAY, "127.0.0.1", 8000, "bench", secret=SECRET)
+
+
+def test_a_target_survives_the_way_to_another_process() -> None:
+    target = Target(
+        Kind.SEED, "127.0.0.1", 1, "bench", is_row=True, redis=RedisAddress(6379, "password")
+    )
+
+    assert Target.parse(target.dump()) == target
+    assert Target.parse(GATEWAY.dump()) == GATEWAY
+
+
+def test_every_socket_has_a_valid_token_of_its_own_and_one_may_publish() -> None:
+    verifier = TokenVerifier(
+        [SigningKey("1", SECRET.encode())],
+        algorithm="HS256",
+        issuer="gateway",
+        audience="gateway",
+        leeway_seconds=0,
+        lifetime_seconds_max=86_400,
+    )
+
+    requests = [r.decode() for r in GATEWAY.handshakes(range(10, 13), has_publisher=True)]
+    tokens = [request.partition("token=")[2].partition("&")[0] for request in requests]
+    principals = [verifier.verify(token) for token in tokens]
+
+    assert [p.subject for p in principals] == ["listener-10", "listener-11", "listener-12"]
+    assert [set(p.roles) for p in principals] == [{"publisher"}, set(), set()]
+    assert all(request.startswith("GET /ws/bench?token=") for request in requests)
+
+
+def test_every_socket_of_a_row_has_a_channel_of_its_own() -> None:
+    row = Target(Kind.GATEWAY, "127.0.0.1", 8000, "bench", is_row=True, secret=SECRET)
+
+    first, second = row.streams(range(2))
+
+    assert first.frames[0] != second.frames[0]
+    assert (first.frame_bytes, first.ring_bytes) == (second.frame_bytes, second.ring_bytes)
+
+
+@pytest.mark.parametrize("url", ["ws://127.0.0.1:8000", "ws://localhost:8000/", "ws://127.9.9.9"])
+def test_a_server_on_this_machine_may_be_measured(url: str) -> None:
+    target = attach(url, "a-token", is_own_server=False)
+
+    assert target.host.startswith("127.")
+    assert target.token == "a-token"
+
+
+def test_somebody_elses_server_is_refused() -> None:
+    with pytest.raises(BadOptions, match="--i-own-this-server"):
+        attach("ws://192.0.2.1:8000", "a-token", is_own_server=False)
+    assert attach("ws://192.0.2.1:8000", "a-token", is_own_server=True).host == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "problem"),
+    [
+        ("wss://127.0.0.1", "t", "no TLS"),
+        ("http://127.0.0.1", "t", "--url is written like"),
+        ("ws://127.0.0.1:port", "t", "--url is written like"),
+        ("ws://127.0.0.1/ws/room", "t", "no path"),
+        ("ws://127.0.0.1", "", "--token"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_one_line(url: str, token: str, problem: str) -> None:
+    with pytest.raises(BadOptions, match=problem):
+        attach(url, token, is_own_server=False)
