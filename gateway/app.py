@@ -31,6 +31,7 @@ from gateway.core.roster import Roster
 from gateway.core.tasks import Tasks
 from gateway.core.tokens import SigningKey, TokenIssuer, TokenVerifier
 from gateway.core.wheel import Wheel
+from gateway.domain.namespaces import Namespace, Namespaces
 from gateway.domain.principal import Permissions
 from gateway.ports.broker import Broker
 from gateway.ports.presence import Presence
@@ -122,6 +123,7 @@ def build(settings: Settings) -> Gateway:
         tasks=tasks,
         allowed_origins=frozenset(settings.allowed_origins),
         token_in_url_allowed=settings.token_in_url,
+        namespaces=_namespaces(settings),
         message_bytes_max=settings.message_bytes_max,
         outbox_bytes_max=settings.outbox_bytes_max,
         sockets_max=settings.sockets_max,
@@ -183,6 +185,11 @@ def create_app(gateway: Gateway) -> FastAPI:
         )
     )
     return app
+
+
+def _namespaces(settings: Settings) -> Namespaces:
+    named = {name: Namespace(given.slow_consumer) for name, given in settings.namespaces.items()}
+    return Namespaces(Namespace(settings.slow_consumer), named)
 
 
 def _spare_the_collector() -> None:

@@ -29,9 +29,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gateway.domain.namespaces import SlowConsumer
+
 PREFIX = "GATEWAY_"
 _SOURCES = ("config", "secrets_dir")
 
+NamespaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-.@~#$]{1,100}$")]
 Words = Annotated[list[str], NoDecode]
 """A list, written in the environment with commas."""
 
@@ -53,6 +56,12 @@ class Environment(StrEnum):
 class SocketDoor(StrEnum):
     NATIVE = "native"
     ASGI = "asgi"
+
+
+class NamespaceSettings(BaseModel, extra="forbid"):
+    """What differs for the channels ``NAME:…``."""
+
+    slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT
 
 
 class RetiredKey(BaseModel, extra="forbid"):
@@ -194,7 +203,14 @@ class Settings(BaseSettings):
     outbox_bytes_max: int = Field(
         1_048_576,
         ge=65_536,
-        description="What may wait for one slow reader; beyond, it is closed with 1013.",
+        description="What may wait for one slow reader, in the transport and behind it.",
+    )
+    slow_consumer: SlowConsumer = Field(
+        SlowConsumer.DISCONNECT,
+        description="Then: disconnect, drop_oldest (with a gap notice) or latest_only.",
+    )
+    namespaces: dict[NamespaceName, NamespaceSettings] = Field(
+        {}, description="What differs by namespace: [namespaces.NAME] in the TOML file, or JSON."
     )
     ping_interval_seconds: int = Field(
         25, ge=1, description="Silence before a ping; below the idle time-out of every proxy."
@@ -315,7 +331,7 @@ def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"GATEWAY_CONFIG: not a TOML file: {error}") from None
     except (SettingsError, OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(_unreadable(error.__cause__ or error)) from None
+        raise ConfigurationError(_unreadable(error)) from None
 
 
 def _explain(error: Any) -> str:
@@ -327,12 +343,14 @@ def _explain(error: Any) -> str:
     return f"{PREFIX}{name.upper()}: {message}" if name else message
 
 
-def _unreadable(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, UnicodeDecodeError):
+def _unreadable(error: Exception) -> str:
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError):
+        return f"{cause.filename}: {cause.strerror}"
+    if isinstance(cause, UnicodeDecodeError):
         return "a file with settings is not written in UTF-8"
-    return str(error)
+    field = re.search(r'field "(\w+)"', str(error))
+    return f"{PREFIX}{field[1].upper()}: not written in JSON" if field else str(error)
 
 
 def _check_sources(env_file: Path | None) -> str | None:
@@ -384,7 +402,7 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
             shown = "(hidden)"
         elif name == "jwt_retired_keys":
             shown = ", ".join(key.kid for key in value) or "(none)"
-        elif isinstance(value, list):
+        elif isinstance(value, list | dict):
             shown = ", ".join(value) or "(none)"
         elif isinstance(value, StrEnum):
             shown = value.value

@@ -42,7 +42,7 @@ class Crew:
 
     def open(self, group: str, target: Target, sockets: int, in_flight: int) -> Count:
         """Open so many sockets and return how long that took, the tokens not counted."""
-        shares = _shares(sockets, len(self._workers))
+        shares = divide(sockets, len(self._workers))
         self._ask(
             {
                 "do": "prepare",
@@ -75,7 +75,7 @@ class Crew:
 
     def row(self, group: str, *, seconds: float, outstanding: int) -> Count:
         """Deliveries where every socket of the group has a channel of its own."""
-        shares = _shares(outstanding, len(self._workers))
+        shares = divide(outstanding, len(self._workers))
         answers = self._ask(
             {"do": "row", "group": group, "seconds": seconds, "outstanding": max(1, len(share))}
             for share in shares
@@ -206,7 +206,7 @@ def hired(count: int, cores: Cores) -> Iterator[Crew]:
         os.close(pipe_out)
 
 
-def _shares(total: int, workers: int) -> list[range]:
+def divide(total: int, workers: int) -> list[range]:
     edges = [total * n // workers for n in range(workers + 1)]
     return [range(start, end) for start, end in itertools.pairwise(edges)]
 

@@ -40,6 +40,9 @@ def run(options: Options) -> int:
     The code is 0 when everything was measured, however fast it was, and 1 when a server lost or
     changed something, or did not come up.
     """
+    for name, value in (("--sockets", options.sockets), ("--workers", options.workers)):
+        if value is not None and value < 1:
+            raise BadOptions(f"{name} is at least 1")
     target = None
     if options.url:
         target = attach(options.url, options.token, is_own_server=options.is_own_server)
@@ -95,11 +98,7 @@ def _measure(
 
 def _plan(options: Options) -> Plan:
     plan = QUICK if options.is_quick else FULL
-    if options.sockets is None:
-        return plan
-    if options.sockets < 1:
-        raise BadOptions("--sockets is at least 1")
-    return plan.with_sockets(options.sockets)
+    return plan if options.sockets is None else plan.with_sockets(options.sockets)
 
 
 def _chosen(only: list[str], scenarios: Mapping[str, Scenario]) -> Mapping[str, Scenario]:

@@ -21,18 +21,32 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 def payloads_of(frames: bytes) -> Iterator[bytes]:
     """Take apart what `frame` made, several of them joined; for a door that sends messages."""
-    position = 0
-    while position < len(frames):
-        length = frames[position + 1]
-        position += 2
+    for _, start, end in _spans(frames):
+        yield frames[start:end]
+
+
+def count_frames(frames: bytes) -> int:
+    return sum(1 for _ in _spans(frames))
+
+
+def last_frame(frames: bytes) -> bytes:
+    *_, (start, _, _) = _spans(frames)
+    return frames[start:]
+
+
+def _spans(frames: bytes) -> Iterator[tuple[int, int, int]]:
+    """Where each frame starts, where its payload starts, and where both end."""
+    start = 0
+    while start < len(frames):
+        length, payload = frames[start + 1], start + 2
         if length == 126:
-            (length,) = struct.unpack_from("!H", frames, position)
-            position += 2
+            (length,) = struct.unpack_from("!H", frames, payload)
+            payload += 2
         elif length == 127:
-            (length,) = struct.unpack_from("!Q", frames, position)
-            position += 8
-        yield frames[position : position + length]
-        position += length
+            (length,) = struct.unpack_from("!Q", frames, payload)
+            payload += 8
+        yield start, payload, payload + length
+        start = payload + length
 
 
 def text_frame(payload: bytes) -> bytes:

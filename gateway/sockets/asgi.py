@@ -7,7 +7,6 @@ Where the gateway starts its own server, the native door takes its place.
 import asyncio
 import contextlib
 import time
-from collections import deque
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,6 +18,7 @@ from gateway.protocols.frames import payloads_of, text_frame
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, TOO_BIG, closing_of
 from gateway.sockets.door import FRAME_WIRES, PATH_PREFIX, Door, chosen_subprotocol
+from gateway.sockets.outbox import Outbox
 
 
 class AsgiDoor:
@@ -39,12 +39,13 @@ class AsgiDoor:
 class AsgiSocket:
     """One connection, from its handshake to its end: a coroutine that reads and one that writes."""
 
+    _outbox: Outbox
+
     def __init__(self, door: Door, receive: Receive, send: Send) -> None:
         self._door = door
         self._receive = receive
         self._send = send
-        self._waiting: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        self._is_sending = False
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
 
@@ -54,6 +55,7 @@ class AsgiSocket:
         door.counts.joining += 1
         try:
             principal, channel, format = door.admit(upgrade)
+            self._outbox = door.outbox(channel)
             wire = FRAME_WIRES[format]
             session = Session(self, door.hub, principal, channel, format, wire, self._put)
             await session.join()
@@ -89,7 +91,7 @@ class AsgiSocket:
         try:
             await self._send(accept)
             reading = door.tasks.start(self._read(session), "read")
-            writing = door.tasks.start(self._write(), "write")
+            writing = door.tasks.start(self._write(session), "write")
             tasks += reading, writing
             left = session.principal.expires_at - time.time()
             done, _ = await asyncio.wait(
@@ -133,16 +135,18 @@ class AsgiSocket:
                     self._close(INTERNAL, "internal error")
                     raise
 
-    async def _write(self) -> None:
+    async def _write(self, session: Session) -> None:
+        outbox = self._outbox
         with contextlib.suppress(OSError):  # so a server says that the client has gone
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._waiting:
-                    batch = self._waiting.popleft()
-                    for payload in payloads_of(batch):
+                while outbox:
+                    missing, batch = outbox.take()
+                    self._is_sending = True
+                    for payload in payloads_of(self._door.gap_notice(session, missing) + batch):
                         await self._send({"type": "websocket.send", "text": payload.decode()})
-                    self._waiting_bytes -= len(batch)
+                    self._is_sending = False
                 if self._closing is not None:
                     return
 
@@ -150,13 +154,12 @@ class AsgiSocket:
         if self._closing is not None:
             return
         # One batch may be larger than the outbox; who has not taken the one before is slow.
-        is_behind = self._waiting_bytes > 0
-        self._waiting.append(batch)
-        self._waiting_bytes += len(batch)
+        is_behind = self._is_sending or len(self._outbox) > 0
+        fits = self._outbox.put(batch)
         self._wake.set()
-        if is_behind and self._waiting_bytes > self._door.outbox_bytes_max:
+        if is_behind and not fits:
             self._door.counts.slow_closed += 1
-            self._waiting.clear()
+            self._outbox.clear()
             self._close(OVERLOADED, "slow consumer: too much is waiting to be read")
 
     def _close(self, code: int, reason: str) -> None:

@@ -6,17 +6,20 @@ from typing import NamedTuple
 
 from gateway.core.hub import Hub
 from gateway.core.roster import Roster
+from gateway.core.session import Session
 from gateway.core.tasks import Tasks
 from gateway.core.tokens import TokenVerifier
 from gateway.core.wheel import Wheel
 from gateway.domain.channels import check_channel
 from gateway.domain.errors import GatewayError, InvalidRequest, Unavailable
 from gateway.domain.messages import Message
+from gateway.domain.namespaces import Namespaces, SlowConsumer
 from gateway.domain.principal import Principal
 from gateway.protocols.credentials import SUBPROTOCOL, check_origin, find_token, subprotocols
 from gateway.protocols.frames import text_frame
-from gateway.protocols.plain import Format, encode_message
+from gateway.protocols.plain import Format, encode_message, encode_notice
 from gateway.protocols.upgrade import Upgrade
+from gateway.sockets.outbox import Outbox
 
 PATH_PREFIX = "/ws/"
 _PARAMETERS = {"token", "format"}
@@ -64,6 +67,7 @@ class Door:
     tasks: Tasks
     allowed_origins: frozenset[str]
     token_in_url_allowed: bool
+    namespaces: Namespaces
     message_bytes_max: int
     outbox_bytes_max: int
     sockets_max: int
@@ -71,6 +75,19 @@ class Door:
     ping_timeout_seconds: int
     close_timeout_seconds: int
     counts: SocketCounts = field(default_factory=SocketCounts)
+
+    def outbox(self, channel: str) -> Outbox:
+        return Outbox(self.namespaces.of(channel).slow_consumer, self.outbox_bytes_max)
+
+    def gap_notice(self, session: Session, missing: int) -> bytes:
+        """The frame that stands where messages are missing; empty where nothing is to be said."""
+        policy = self.namespaces.of(session.channel).slow_consumer
+        if not missing or session.format is not Format.JSON or policy is SlowConsumer.LATEST_ONLY:
+            return b""
+        notice = encode_notice(
+            "gap", channel=session.channel, reason="slow_consumer", dropped=missing
+        )
+        return text_frame(notice)
 
     def admit(self, upgrade: Upgrade) -> Admission:
         """Decide without waiting; raises a `GatewayError` that becomes a close code.

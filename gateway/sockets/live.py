@@ -14,6 +14,7 @@ from gateway.protocols.frames import PING_FRAME, close_frame, text_frame
 from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, closing_of
 from gateway.sockets.door import Door
 from gateway.sockets.inbox import Inbox
+from gateway.sockets.outbox import Outbox
 from gateway.sockets.reader import End, MessageReader
 
 _PONG_BYTES = 6  # an empty pong: two bytes of header, four of mask
@@ -29,6 +30,8 @@ class LiveSocket(asyncio.Protocol):
         "_expires",
         "_heard",
         "_inbox",
+        "_is_paused",
+        "_outbox",
         "_pinged",
         "_reader",
         "_session",
@@ -45,6 +48,9 @@ class LiveSocket(asyncio.Protocol):
         # Both are made when the client first says something; an idle listener needs neither.
         self._reader: MessageReader | None = None
         self._inbox: Inbox | None = None
+        # Made when the peer first reads too slowly.
+        self._outbox: Outbox | None = None
+        self._is_paused = False
         # Seconds of the wheel's clock: the last sign of life, the unanswered ping, the end.
         self._heard = 0
         self._pinged = 0
@@ -78,12 +84,20 @@ class LiveSocket(asyncio.Protocol):
         self._leave()
 
     def pause_writing(self) -> None:
+        self._is_paused = True
         if self._session is not None:
             self._session.write = self._write_slowly
 
     def resume_writing(self) -> None:
-        if self._session is not None:
-            self._session.write = self._transport.write
+        self._is_paused = False
+        session, outbox = self._session, self._outbox
+        if session is None:
+            return
+        while outbox and not self._is_paused:  # a write may pause us again
+            missing, batch = outbox.take()
+            self._transport.write(self._door.gap_notice(session, missing) + batch)
+        if not self._is_paused:
+            session.write = self._transport.write
 
     # Receiving.
 
@@ -115,9 +129,12 @@ class LiveSocket(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
+        outbox = self._outbox
         self._leave()
         if self._inbox is not None:
             self._inbox.clear()  # it may not say anything anymore
+        while outbox and code != OVERLOADED:
+            self._transport.write(outbox.take()[1])
         self._transport.write(close_frame(code, reason))
         self._end_soon()
 
@@ -141,12 +158,13 @@ class LiveSocket(asyncio.Protocol):
         wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds + 1)
 
     def _write_slowly(self, batch: bytes) -> None:
-        waiting = self._transport.get_write_buffer_size()
-        if waiting + len(batch) > self._door.outbox_bytes_max:
+        if self._session is None:
+            return
+        if self._outbox is None:
+            self._outbox = self._door.outbox(self._session.channel)
+        if not self._outbox.put(batch, self._transport.get_write_buffer_size()):
             self._door.counts.slow_closed += 1
             self.close(OVERLOADED, "slow consumer: too much is waiting to be read")
-        else:
-            self._transport.write(batch)
 
     # Among the others: counted, listed, timed.
 
@@ -154,7 +172,7 @@ class LiveSocket(asyncio.Protocol):
         """The handshake is done; what is written to the session from now on goes out."""
         door = self._door
         self._session = session
-        session.write = self._transport.write
+        session.write = self._write_slowly if self._is_paused else self._transport.write
         door.counts.open += 1
         door.roster.join(session.principal.subject)
         now = self._heard = door.wheel.now()
@@ -167,6 +185,7 @@ class LiveSocket(asyncio.Protocol):
         if session is not None:
             session.leave()
             session.write = _forget
+            self._outbox = None
             self._door.counts.open -= 1
             self._door.roster.leave(session.principal.subject)
 

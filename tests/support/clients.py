@@ -128,14 +128,20 @@ class RawClient:
             **(headers or {}),
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value is not None)
-        self.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
-        return self.read_head()
+        try:
+            self.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
+            return self.read_head()
+        except OSError:
+            self.close()  # or a failing test would also complain of an open socket
+            raise
 
     def listen(self, channel: str, token: str, query: str = "") -> Self:
         """Join a channel, as `listen` does."""
         path = f"/ws/{quote(channel, safe='')}{query}"
         head = self.upgrade(path, {"Authorization": f"Bearer {token}"})
-        assert head.startswith(b"HTTP/1.1 101 "), head
+        if not head.startswith(b"HTTP/1.1 101 "):
+            self.close()
+            raise AssertionError(head)
         return self
 
     def say(self, text: str) -> None:

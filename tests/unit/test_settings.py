@@ -276,6 +276,7 @@ def test_an_unknown_section_of_the_toml_file_is_refused(environ: Environ, direct
         ("sockets_max", "0"),
         ("jwt_retired_keys", CANARY),
         ("jwt_retired_keys", "{}"),
+        ("namespaces", CANARY),
         ("jwt_retired_keys", f'["{CANARY}"]'),
     ],
 )

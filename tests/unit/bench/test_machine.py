@@ -2,7 +2,6 @@
 
 import os
 
-from gateway.bench.crew import _shares
 from gateway.bench.machine import Cores, pinned, sockets_that_fit
 
 
@@ -32,10 +31,3 @@ def test_processes_are_pinned_only_inside_the_block() -> None:
 def test_sockets_are_limited_by_the_server_and_by_the_generator() -> None:
     assert sockets_that_fit(2300, workers=4, servers=1) == 2000
     assert sockets_that_fit(2300, workers=1, servers=2) == 1000
-
-
-def test_work_is_divided_without_a_rest() -> None:
-    shares = _shares(10, 3)
-
-    assert [len(share) for share in shares] == [3, 3, 4]
-    assert [number for share in shares for number in share] == list(range(10))

@@ -352,14 +352,14 @@ def test_no_segments_make_the_verifier_stumble(token: str) -> None:
     survives(token)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from([*HEADER, "crit", "x"]), json_values, max_size=3))
 def test_no_signed_header_makes_the_verifier_stumble(changes: dict[str, Any]) -> None:
     survives(header_with(**changes))
     survives(forge(header=changes))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.dictionaries(
         st.sampled_from([*CLAIMS, "nbf", "role", "grants"]),

@@ -1,0 +1,72 @@
+"""What waits for a reader that cannot keep up, within a limit in bytes."""
+
+from collections import deque
+
+from gateway.domain.namespaces import SlowConsumer
+from gateway.protocols.frames import count_frames, last_frame
+
+
+class Outbox:
+    """Keeps batches of frames in order, and lets go of some where the policy says so.
+
+    What goes is always older than everything that stays, so that the order holds, and how much
+    went is told exactly where it is missing: in front of the next batch that is taken.
+    """
+
+    __slots__ = ("_batches", "_bytes", "_bytes_max", "_dropped", "_policy")
+
+    def __init__(self, policy: SlowConsumer, bytes_max: int) -> None:
+        self._policy = policy
+        self._bytes_max = bytes_max
+        self._batches: deque[bytes] = deque()
+        self._bytes = 0
+        self._dropped = 0
+
+    def put(self, batch: bytes, elsewhere: int = 0) -> bool:
+        """Keep the batch; ``elsewhere`` bytes wait already, in the transport.
+
+        Return False when it does not fit and nothing may be dropped: the reader has to go.
+        """
+        if self._policy is SlowConsumer.LATEST_ONLY:
+            self._drop(len(self._batches))
+            newest = last_frame(batch)
+            self._dropped += count_frames(batch) - 1
+            self._append(newest)
+            return True
+        self._append(batch)
+        room = self._bytes_max - elsewhere
+        if self._bytes <= room:
+            return True
+        if self._policy is SlowConsumer.DISCONNECT:
+            return False
+        while self._bytes > room and len(self._batches) > 1:
+            self._drop(1)
+        return True
+
+    def take(self) -> tuple[int, bytes]:
+        """The number of messages that are missing here, and the batch that comes after them."""
+        batch = self._batches.popleft()
+        self._bytes -= len(batch)
+        dropped, self._dropped = self._dropped, 0
+        return dropped, batch
+
+    def clear(self) -> None:
+        self._batches.clear()
+        self._bytes = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def _append(self, batch: bytes) -> None:
+        self._batches.append(batch)
+        self._bytes += len(batch)
+
+    def _drop(self, count: int) -> None:
+        for _ in range(count):
+            batch = self._batches.popleft()
+            self._bytes -= len(batch)
+            self._dropped += count_frames(batch)
