@@ -252,9 +252,18 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, origins: list[str]) -> list[str]:
         for origin in origins:
-            if "://" not in origin or origin.endswith("/") or "*" in origin:
-                raise ValueError("an origin is written like https://app.example, without a star")
+            if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/*\sA-Z]+", origin):
+                raise ValueError(
+                    "an origin is written like https://app.example: lower case, no path, no star"
+                )
         return origins
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_proxies(cls, proxies: list[str]) -> list[str]:
+        if "*" in proxies:
+            raise ValueError("a star would let everybody choose an address; name the proxies")
+        return proxies
 
     @field_validator("jwt_secret")
     @classmethod
@@ -272,6 +281,15 @@ class Settings(BaseSettings):
     def _workers_share(self) -> "Settings":
         if self.workers > 1 and self.redis_url is None:
             raise ValueError("several workers see each other's messages only through redis_url")
+        return self
+
+    @model_validator(mode="after")
+    def _outbox_holds_messages(self) -> "Settings":
+        if self.outbox_bytes_max < 2 * self.message_bytes_max:
+            raise ValueError(
+                "outbox_bytes_max is at least twice message_bytes_max, or a single message "
+                "makes a fast reader a slow one"
+            )
         return self
 
     @model_validator(mode="after")

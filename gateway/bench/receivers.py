@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from gateway.bench.checker import Checker, Misdelivered
 from gateway.bench.stream import Stream
 
+PAUSE = float(os.environ.get("PAUSE", "0"))
 BUFFER_BYTES = 1 << 16
 HANDSHAKE_SECONDS_MAX = 20.0
 STALL_SECONDS_MAX = 10.0
@@ -49,7 +50,11 @@ class Receivers:
 
     def receive(self, timeout_seconds: float) -> None:
         """Read and check whatever is there, or comes within the time."""
-        for descriptor, _ in self.epoll.poll(timeout_seconds, _EVENTS_MAX):
+        events = self.epoll.poll(timeout_seconds, _EVENTS_MAX)
+        if len(events) < 64 and PAUSE:
+            time.sleep(PAUSE)
+            events = self.epoll.poll(0, _EVENTS_MAX)
+        for descriptor, _ in events:
             other = self._others.get(descriptor)
             if other is None:
                 self.receive_one(self._index[descriptor])

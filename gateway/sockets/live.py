@@ -70,8 +70,7 @@ class LiveSocket(asyncio.Protocol):
         for message in incoming.messages:
             self._take(message)
         if incoming.reply and self._session is not None:
-            # Not past the outbox: a peer could ask for pongs and never read them.
-            self._session.write(incoming.reply)
+            self._reply(incoming.reply)
         if incoming.end is not None:
             self._end(incoming.end)
 
@@ -119,7 +118,7 @@ class LiveSocket(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         if self._session is not None:
-            self._session.write(text_frame(payload))
+            self._reply(text_frame(payload))
 
     def refuse(self, error: GatewayError) -> None:
         self.close(*closing_of(error))
@@ -157,14 +156,28 @@ class LiveSocket(asyncio.Protocol):
         # One more, because the second that is running now may be over in no time.
         wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds + 1)
 
+    def _reply(self, frames: bytes) -> None:
+        """Answer this client alone: past the outbox, whose policy is about messages.
+
+        Not past its limit: a peer could ask for pongs and never read them.
+        """
+        waiting = self._transport.get_write_buffer_size()
+        if waiting + len(frames) > self._door.outbox_bytes_max:
+            self._close_slow()
+        else:
+            self._transport.write(frames)
+
+    def _close_slow(self) -> None:
+        self._door.counts.slow_closed += 1
+        self.close(OVERLOADED, "slow consumer: too much is waiting to be read")
+
     def _write_slowly(self, batch: bytes) -> None:
         if self._session is None:
             return
         if self._outbox is None:
             self._outbox = self._door.outbox(self._session.channel)
         if not self._outbox.put(batch, self._transport.get_write_buffer_size()):
-            self._door.counts.slow_closed += 1
-            self.close(OVERLOADED, "slow consumer: too much is waiting to be read")
+            self._close_slow()
 
     # Among the others: counted, listed, timed.
 

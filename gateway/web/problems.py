@@ -9,6 +9,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from gateway.domain.errors import (
     Denied,
@@ -69,6 +70,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(GatewayError)
     async def refused(request: Request, error: GatewayError) -> Response:
         return respond(error)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it; without it, the log gets a traceback
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

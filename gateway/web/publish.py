@@ -134,7 +134,7 @@ async def _single_data(request: Request, bytes_max: int) -> bytes:
     value = _json_object(request, body)
     if value.keys() != {"data"}:
         raise InvalidRequest('a JSON body is {"data": …} and nothing else')
-    return orjson.dumps(value["data"])
+    return _encoded(value["data"])
 
 
 def _json_object(request: Request, body: bytes) -> dict[str, Any]:
@@ -149,6 +149,13 @@ def _json_object(request: Request, body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRequest("the body is not a JSON object")
     return value
+
+
+def _encoded(data: Any) -> bytes:
+    try:
+        return orjson.dumps(data)
+    except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
+        raise InvalidRequest("the data is nested too deeply") from None
 
 
 def _media_type(request: Request) -> str:
@@ -177,6 +184,6 @@ def _drafts(body: dict[str, Any], key: str, messages_max: int) -> list[Draft]:
     if not all(isinstance(channel, str) for channel, _ in pairs):
         raise InvalidRequest("a channel is a string")
     return [
-        Draft(channel, orjson.dumps(data), f"{key}#{index}" if key else "")
+        Draft(channel, _encoded(data), f"{key}#{index}" if key else "")
         for index, (channel, data) in enumerate(pairs)
     ]

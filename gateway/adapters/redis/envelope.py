@@ -33,7 +33,7 @@ def decode_payload(channel: str, payload: bytes, data_bytes_max: int) -> Message
         raise ValueError("not one of ours")
     head, separator, data = body.partition(b"\n")
     fields = orjson.loads(head)
-    if not separator or not isinstance(fields, dict):
+    if not separator or b"\n" in data or not isinstance(fields, dict):
         raise ValueError("no header")
     id, user, time = fields.get("id"), fields.get("user"), fields.get("time")
     if not isinstance(id, str) or not isinstance(user, str) or type(time) is not float:

@@ -240,9 +240,10 @@ async def test_subscribing_while_redis_is_away_fails_in_time_and_leaves_nothing(
         b"g1:1:e:[]\n1",
         b'g1:1:\xff:{"id":"i","user":"root","time":1.0}\n1',
         b'g1:1:e:{"id":"i","user":"root","time":1.0}\n"' + b"x" * 1_000_000 + b'"',
+        b'g1:1:e:{"id":"i","user":"root","time":1.0}\n[1,\n2]',
         b'g2:1:e:{"id":"i","user":"root","time":1.0}\n1',
     ],
-    ids=range(14),
+    ids=range(15),
 )
 async def test_what_somebody_else_published_is_dropped_and_counted(
     replica: Replica, admin: Any, prefix: str, payload: bytes

@@ -111,6 +111,15 @@ async def test_each_body_form_arrives_as_it_was_said(
             "/publish/x",
             {"json_body": {"data": 1}, "headers": {"Idempotency-Key": "a b"}},
         ),
+        (
+            422,
+            "invalid_request",
+            "/publish/x",
+            {
+                "body": b'{"data": ' + b"[" * 500 + b"]" * 500 + b"}",
+                "headers": {"Content-Type": "application/json"},
+            },
+        ),
         (415, "unsupported_media_type", "/publish/x", {"body": b"a=b"}),
         (422, "invalid_channel", "/publish/a%20b", {"json_body": {"data": 1}}),
         (422, "invalid_channel", "/publish/a*", {"json_body": {"data": 1}}),
