@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from gateway.app import build, create_app
-from gateway.settings import load
+from gateway.configuration import load
 
 gateway = build(load())
 

@@ -25,6 +25,7 @@ from gateway.adapters.redis.pipe import Pipe
 from gateway.adapters.redis.presence import RedisPresence
 from gateway.adapters.redis.publisher import Publisher, Retention
 from gateway.adapters.redis.subscriber import Subscriber
+from gateway.configuration import ConfigurationError
 from gateway.core.hub import Hub
 from gateway.core.limits import RateLimit
 from gateway.core.roster import Roster
@@ -35,7 +36,7 @@ from gateway.domain.namespaces import Namespace, Namespaces
 from gateway.domain.principal import Permissions
 from gateway.ports.broker import Broker
 from gateway.ports.presence import Presence
-from gateway.settings import ConfigurationError, Settings, SocketDoor
+from gateway.settings import Settings, SocketDoor
 from gateway.sockets.asgi import AsgiDoor
 from gateway.sockets.door import PATH_PREFIX, Door
 from gateway.sockets.native import DOOR

@@ -11,10 +11,11 @@ from gateway import __version__
 from gateway.app import make_issuer
 from gateway.bench.run import BadOptions, Options
 from gateway.bench.run import run as run_bench
+from gateway.configuration import ConfigurationError, describe, load
 from gateway.domain.principal import Action
 from gateway.secret_files import write_cluster_secrets, write_env_file
 from gateway.server import serve as serve_gateway
-from gateway.settings import ConfigurationError, Settings, describe, load
+from gateway.settings import Settings
 
 app = typer.Typer(
     name="gateway",

@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from gateway.app import build, create_app, with_secret
-from gateway.settings import Settings, load
+from gateway.configuration import load
+from gateway.settings import Settings
 from gateway.sockets.http import LimitedHttp
 from gateway.sockets.native import NativeSocket
 

@@ -5,46 +5,33 @@ A setting comes from the environment (``GATEWAY_`` and the name below in capital
 ``GATEWAY_CONFIG`` names; the first of these that has it wins. An unknown name is an error.
 """
 
-import difflib
 import json
 import os
 import re
 import socket
-import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from dotenv import dotenv_values
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
     TomlConfigSettingsSource,
 )
 
 from gateway.domain.namespaces import SlowConsumer
 
 PREFIX = "GATEWAY_"
-_SOURCES = ("config", "secrets_dir")
 
 NamespaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-.@~#$]{1,100}$")]
 Words = Annotated[list[str], NoDecode]
 """A list, written in the environment with commas."""
-
-
-class ConfigurationError(Exception):
-    """The settings cannot be used; the text is one line for the operator, without secrets."""
-
-    def __init__(self, text: str) -> None:
-        # What it names, a path for example, may have been given in several lines.
-        super().__init__(" ".join(text.splitlines()))
 
 
 class Environment(StrEnum):
@@ -330,67 +317,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         sources = [init_settings, env_settings, dotenv_settings, file_secret_settings]
         lines = dotenv_settings.env_vars if isinstance(dotenv_settings, EnvSettingsSource) else {}
-        if config := _source("config", lines):
+        if config := source_path("config", lines):
             sources.append(TomlConfigSettingsSource(settings_cls, Path(config)))
         return tuple(sources)
 
 
-def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
-    """Read the settings; raises `ConfigurationError` with one clear line.
-
-    ``overrides`` are the command line's; None means that it said nothing.
-    """
-    given = {name: value for name, value in overrides.items() if value is not None}
-    try:
-        secrets_dir = _check_sources(env_file)
-        return Settings(_env_file=env_file, _secrets_dir=secrets_dir, **given)
-    except ValidationError as error:
-        raise ConfigurationError("; ".join(map(_explain, error.errors()))) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"GATEWAY_CONFIG: not a TOML file: {error}") from None
-    except (SettingsError, OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(_unreadable(error)) from None
-
-
-def _explain(error: Any) -> str:
-    # Never the value: it may be the secret, or a URL with a password.
-    name = ".".join(str(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        return _unknown(name.removeprefix(PREFIX.lower()))
-    return f"{PREFIX}{name.upper()}: {message}" if name else message
-
-
-def _unreadable(error: Exception) -> str:
-    cause = error.__cause__ or error
-    if isinstance(cause, OSError):
-        return f"{cause.filename}: {cause.strerror}"
-    if isinstance(cause, UnicodeDecodeError):
-        return "a file with settings is not written in UTF-8"
-    field = re.search(r'field "(\w+)"', str(error))
-    return f"{PREFIX}{field[1].upper()}: not written in JSON" if field else str(error)
-
-
-def _check_sources(env_file: Path | None) -> str | None:
-    """Refuse sources that are not there and names that nobody knows; return GATEWAY_SECRETS_DIR."""
-    lines: dict[str, str | None] = {}
-    if env_file is not None and env_file.is_file():
-        lines = {name.lower(): value for name, value in dotenv_values(env_file).items()}
-    config, secrets_dir = _source("config", lines), _source("secrets_dir", lines)
-    if config and not Path(config).is_file():
-        raise ConfigurationError(f"GATEWAY_CONFIG: {config} is not a file")
-    if secrets_dir and not Path(secrets_dir).is_dir():
-        raise ConfigurationError(f"GATEWAY_SECRETS_DIR: {secrets_dir} is not a directory")
-    known = {*Settings.model_fields, *_SOURCES}
-    for name in (*os.environ, *lines, *(os.listdir(secrets_dir) if secrets_dir else ())):
-        if name.upper().startswith(PREFIX):
-            short = name[len(PREFIX) :].lower()
-            if short not in known:
-                raise ConfigurationError(_unknown(short))
-    return secrets_dir
-
-
-def _source(name: str, lines: Mapping[str, str | None]) -> str | None:
+def source_path(name: str, lines: Mapping[str, str | None]) -> str | None:
     """The path of another source, from the environment or from the lines of ``.env``."""
     name = PREFIX + name.upper()
     return os.environ.get(name) or lines.get(name.lower())
@@ -403,28 +335,3 @@ def _check_secret(secret: SecretStr) -> SecretStr:
     if re.search("-----BEGIN |ssh-(rsa|dss|ed25519)|ecdsa-sha2-", text):
         raise ValueError("a secret is random text, not one half of a key pair")
     return secret
-
-
-def _unknown(short: str) -> str:
-    close = difflib.get_close_matches(short, [*Settings.model_fields, *_SOURCES], 1)
-    hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "; see: gateway check"
-    return f"{PREFIX}{short.upper()}: no such setting{hint}"
-
-
-def describe(settings: Settings) -> list[tuple[str, str, str]]:
-    """Name, effective value (secrets hidden) and reason of every setting, in order."""
-    rows = []
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            shown = "(hidden)"
-        elif name == "jwt_retired_keys":
-            shown = ", ".join(key.kid for key in value) or "(none)"
-        elif isinstance(value, list | dict):
-            shown = ", ".join(value) or "(none)"
-        elif isinstance(value, StrEnum):
-            shown = value.value
-        else:
-            shown = "(not set)" if value is None else str(value)
-        rows.append((PREFIX + name.upper(), shown, field.description or ""))
-    return rows

@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 from gateway import __version__
 from gateway.app import make_verifier
 from gateway.cli import app
+from gateway.configuration import load
 from gateway.domain.principal import Action, Principal
-from gateway.settings import Settings, load
+from gateway.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

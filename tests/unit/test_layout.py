@@ -12,6 +12,7 @@ ELSEWHERE = {
     "adapters": "contracts and integration/redis",
     "app": "integration/web",
     "bench": "integration/test_bench.py, and what is pure in unit/bench",
+    "configuration": "unit/test_settings.py",
     "domain/errors": "nothing but declarations",
     "domain/messages": "nothing but declarations",
     "ports": "contracts",

@@ -14,7 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from gateway.app import make_verifier, with_secret
-from gateway.settings import ConfigurationError, Environment, Settings, describe, load
+from gateway.configuration import ConfigurationError, describe, load
+from gateway.settings import Environment, Settings
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
