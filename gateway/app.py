@@ -125,6 +125,7 @@ def build(settings: Settings) -> Gateway:
         allowed_origins=frozenset(settings.allowed_origins),
         token_in_url_allowed=settings.token_in_url,
         namespaces=_namespaces(settings),
+        compression_offered=settings.compression,
         message_bytes_max=settings.message_bytes_max,
         outbox_bytes_max=settings.outbox_bytes_max,
         sockets_max=settings.sockets_max,

@@ -192,6 +192,10 @@ class Settings(BaseSettings):
         ge=65_536,
         description="What may wait for one slow reader, in the transport and behind it.",
     )
+    compression: bool = Field(
+        False,
+        description="Agree to permessage-deflate; a message is compressed once for all sockets.",
+    )
     slow_consumer: SlowConsumer = Field(
         SlowConsumer.DISCONNECT,
         description="Then: disconnect, drop_oldest (with a gap notice) or latest_only.",

@@ -49,7 +49,9 @@ def parse_upgrade(head: bytes) -> Upgrade:
     return Upgrade(unquote(path), fields, headers)
 
 
-def accept_upgrade(upgrade: Upgrade, subprotocol: str | None) -> bytes:
+def accept_upgrade(
+    upgrade: Upgrade, subprotocol: str | None, extensions: str | None = None
+) -> bytes:
     """Return the 101 response; raises `BadUpgrade` when the handshake is not a valid one."""
     headers = upgrade.headers
     if headers.get("sec-websocket-version") != "13":
@@ -65,6 +67,8 @@ def accept_upgrade(upgrade: Upgrade, subprotocol: str | None) -> bytes:
         raise BadUpgrade(400, "Sec-WebSocket-Key is 16 bytes in base64")
     accept = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
     chosen = f"Sec-WebSocket-Protocol: {subprotocol}\r\n".encode() if subprotocol else b""
+    if extensions:
+        chosen += f"Sec-WebSocket-Extensions: {extensions}\r\n".encode()
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n" + chosen + b"\r\n"

@@ -1,8 +1,10 @@
 """What every WebSocket door decides in the same way: who may come in, and to what."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from websockets.extensions import Extension
 
 from gateway.core.hub import Hub
 from gateway.core.roster import Roster
@@ -15,6 +17,7 @@ from gateway.domain.errors import GatewayError, InvalidRequest, Unavailable
 from gateway.domain.messages import Message
 from gateway.domain.namespaces import Namespaces, SlowConsumer
 from gateway.domain.principal import Principal
+from gateway.protocols.compression import compressed_text_frame, negotiate
 from gateway.protocols.credentials import SUBPROTOCOL, check_origin, find_token, subprotocols
 from gateway.protocols.frames import text_frame
 from gateway.protocols.plain import Format, encode_message, encode_notice
@@ -28,14 +31,18 @@ _PARAMETERS = {"token", "format"}
 class FrameWire:
     """Messages of one format as WebSocket frames, joined into one write."""
 
-    def __init__(self, format: Format) -> None:
+    def __init__(self, format: Format, frame_of: Callable[[bytes], bytes]) -> None:
         self._format = format
+        self._frame_of = frame_of
 
     def encode(self, messages: Sequence[Message]) -> bytes:
-        return b"".join(text_frame(encode_message(self._format, message)) for message in messages)
+        return b"".join(
+            self._frame_of(encode_message(self._format, message)) for message in messages
+        )
 
 
-FRAME_WIRES = {format: FrameWire(format) for format in Format}
+FRAME_WIRES = {format: FrameWire(format, text_frame) for format in Format}
+COMPRESSED_WIRES = {format: FrameWire(format, compressed_text_frame) for format in Format}
 
 
 class Admission(NamedTuple):
@@ -68,6 +75,7 @@ class Door:
     allowed_origins: frozenset[str]
     token_in_url_allowed: bool
     namespaces: Namespaces
+    compression_offered: bool
     message_bytes_max: int
     outbox_bytes_max: int
     sockets_max: int
@@ -112,6 +120,11 @@ class Door:
             allowed_origins=self.allowed_origins,
         )
         return Admission(self.verifier.verify(token), channel, format)
+
+    def compression(self, upgrade: Upgrade) -> tuple[str, Extension] | None:
+        """What `negotiate` agrees on, where compression is turned on and the client offers it."""
+        offers = upgrade.headers.get("sec-websocket-extensions")
+        return negotiate(offers) if offers and self.compression_offered else None
 
     def origin_refusal(self, upgrade: Upgrade) -> GatewayError | None:
         """Why this page may not connect; answered in HTTP: a foreign page learns nothing more."""

@@ -7,6 +7,9 @@ takes time is left to the `Inbox`, and time itself is the wheel's business.
 import asyncio
 import math
 import time
+from collections.abc import Sequence
+
+from websockets.extensions import Extension
 
 from gateway.core.session import Session
 from gateway.domain.errors import GatewayError, InvalidRequest
@@ -28,6 +31,7 @@ class LiveSocket(asyncio.Protocol):
         "_closing",
         "_door",
         "_expires",
+        "_extensions",
         "_heard",
         "_inbox",
         "_is_paused",
@@ -47,6 +51,7 @@ class LiveSocket(asyncio.Protocol):
         self._closing = False
         # Both are made when the client first says something; an idle listener needs neither.
         self._reader: MessageReader | None = None
+        self._extensions: Sequence[Extension] = ()
         self._inbox: Inbox | None = None
         # Made when the peer first reads too slowly.
         self._outbox: Outbox | None = None
@@ -65,7 +70,7 @@ class LiveSocket(asyncio.Protocol):
         if self._reader is None:
             if len(data) == _PONG_BYTES and data.startswith(_PONG_START):
                 return  # by far the most frequent input; a parser would cost 1 KB per socket
-            self._reader = MessageReader(self._door.message_bytes_max)
+            self._reader = MessageReader(self._door.message_bytes_max, self._extensions)
         incoming = self._reader.read(data)
         for message in incoming.messages:
             self._take(message)

@@ -15,7 +15,13 @@ from gateway.core.session import Session
 from gateway.domain.errors import GatewayError
 from gateway.protocols.upgrade import BadUpgrade, Upgrade, accept_upgrade, parse_upgrade
 from gateway.sockets.closing import RESTART
-from gateway.sockets.door import FRAME_WIRES, PATH_PREFIX, Door, chosen_subprotocol
+from gateway.sockets.door import (
+    COMPRESSED_WIRES,
+    FRAME_WIRES,
+    PATH_PREFIX,
+    Door,
+    chosen_subprotocol,
+)
 from gateway.sockets.hardened import HardenedWebSockets
 from gateway.sockets.http import error_response
 from gateway.sockets.live import LiveSocket
@@ -82,19 +88,23 @@ class NativeSocket(LiveSocket):
                 return
             if refusal := door.origin_refusal(upgrade):
                 raise BadUpgrade(403, refusal.detail)
-            response = accept_upgrade(upgrade, chosen_subprotocol(upgrade))
+            compression = door.compression(upgrade)
+            header = compression and compression[0]
+            response = accept_upgrade(upgrade, chosen_subprotocol(upgrade), header)
         except BadUpgrade as bad:
             self._transport.write(error_response(bad.status, bad.detail, bad.headers))
             self._transport.close()
             return
         self._door = door
+        if compression:
+            self._extensions = (compression[1],)
         self._admit(upgrade, response)
 
     def _admit(self, upgrade: Upgrade, response: bytes) -> None:
         door = self._door
         try:
             principal, channel, format = door.admit(upgrade)
-            wire = FRAME_WIRES[format]
+            wire = (COMPRESSED_WIRES if self._extensions else FRAME_WIRES)[format]
             session = Session(self, door.hub, principal, channel, format, wire, self._hold)
             if session.join_if_held():
                 self._accept(session, response)

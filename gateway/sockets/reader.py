@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from websockets.extensions import Extension
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN, SERVER
 from websockets.protocol import Protocol as FrameParser
@@ -46,10 +47,11 @@ class MessageReader:
 
     __slots__ = ("_end", "_fragments", "_is_binary", "_parser")
 
-    def __init__(self, message_bytes_max: int) -> None:
+    def __init__(self, message_bytes_max: int, extensions: Sequence[Extension] = ()) -> None:
         self._parser = FrameParser(
             SERVER, state=OPEN, max_size=message_bytes_max, logger=_parser_logger
         )
+        self._parser.extensions = list(extensions)
         self._fragments: list[bytes] = []
         self._is_binary = False
         self._end: End | None = None

@@ -1,0 +1,63 @@
+"""Compression through a real process: agreed sockets share a frame, others are left alone."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.support.clients import RawClient, client_frame, make_token, publish, receive_json
+from tests.support.servers import GatewayProcess
+
+PUBLISHER = make_token("paula", "publisher")
+OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+BEARER = {"Authorization": f"Bearer {PUBLISHER}"}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with GatewayProcess(tmp_path_factory.mktemp("deflate"), compression=True) as process:
+        yield process
+
+
+async def test_compressed_and_plain_sockets_read_the_same(
+    gateway: GatewayProcess, channel: str
+) -> None:
+    url = f"{gateway.ws}/ws/{channel}"
+    async with (
+        connect(url, additional_headers=BEARER) as deflated,
+        connect(url, additional_headers=BEARER, compression=None) as plain,
+    ):
+        await publish(gateway.http, channel, "Hola canal " * 500, PUBLISHER)
+        assert await receive_json(deflated) == await receive_json(plain)
+        await deflated.send("from a client that compresses " * 50)
+        assert await receive_json(deflated) == await receive_json(plain)
+
+
+async def test_the_bytes_on_the_wire_are_fewer(gateway: GatewayProcess, channel: str) -> None:
+    with RawClient(gateway.port) as client:
+        head = client.upgrade(f"/ws/{channel}", BEARER | OFFER)
+        assert b"server_no_context_takeover" in head
+        await publish(gateway.http, channel, "x" * 10_000, PUBLISHER)
+        opcode, payload = client.read_frame()
+
+    assert opcode == 1
+    assert len(payload) < 500
+
+
+def test_a_bomb_is_not_unpacked(gateway: GatewayProcess, channel: str) -> None:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = compressor.compress(bytes(50_000_000)) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    with RawClient(gateway.port) as client:
+        client.upgrade(f"/ws/{channel}", BEARER | OFFER)
+        client.send(client_frame(0x41, bomb.removesuffix(b"\x00\x00\xff\xff")))
+        assert client.read_close()[0] == 1009
+
+
+def test_it_is_off_until_it_is_turned_on(directory: Path, channel: str) -> None:
+    with GatewayProcess(directory) as gateway, RawClient(gateway.port) as client:
+        head = client.upgrade(f"/ws/{channel}", BEARER | OFFER)
+        assert b"sec-websocket-extensions" not in head.lower()
+        client.send(client_frame(0x41, b"x"))
+        assert client.read_close()[0] == 1002
