@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.core.hub import Hub, Wire
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, LimitReached
 from gateway.domain.messages import Draft
 from gateway.domain.principal import Principal
 from gateway.protocols.plain import Format, decode_frame, encode_notice
@@ -58,13 +58,33 @@ class Session:
     def leave(self) -> None:
         self._hub.unsubscribe_all(self)
 
-    async def receive(self, text: str) -> None:
-        """Publish a client's text frame, or tell the client why not."""
+    async def receive(self, *texts: str) -> None:
+        """Publish a client's text frames in their order, or tell the client why not.
+
+        What arrived together is published together: one round trip instead of one each.
+        """
+        drafts: list[Draft] = []
+        for text in texts:
+            try:
+                drafts.append(Draft(self.channel, decode_frame(self.format, text)))
+            except GatewayError as error:
+                self.reply_error(error)
+        if drafts:
+            await self._publish(drafts)
+
+    async def _publish(self, drafts: list[Draft]) -> None:
         try:
-            data = decode_frame(self.format, text)
-            await self._hub.publish(self.principal, Draft(self.channel, data))
-        except GatewayError as error:
-            self.reply_error(error)
+            outcomes = await self._hub.publish_many(self.principal, drafts)
+        except LimitReached as error:
+            if len(drafts) == 1:
+                self.reply_error(error)
+                return
+            for draft in drafts:  # too much at once; as much of it as may go goes
+                await self._publish([draft])
+            return
+        for outcome in outcomes:
+            if isinstance(outcome, GatewayError):
+                self.reply_error(outcome)
 
     def reply_error(self, error: GatewayError) -> None:
         """Say no in the client's format; where the format has no room for it, by closing."""

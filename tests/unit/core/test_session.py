@@ -16,6 +16,7 @@ from gateway.domain.errors import (
     Denied,
     GatewayError,
     InvalidChannel,
+    LimitReached,
     TooBig,
     Unavailable,
 )
@@ -250,3 +251,31 @@ async def test_a_broker_that_is_away_is_answered() -> None:
     alice = Client(hub, who("alice", "publisher"))
     await alice.session.receive("hi")
     assert [answer["error"] for answer in alice.socket.sent] == ["unavailable"]
+
+
+async def test_what_arrived_together_is_published_together_and_in_order() -> None:
+    asked: list[int] = []
+
+    class CountingBroker(MemoryBroker):
+        async def publish(
+            self, publications: Sequence[Publication]
+        ) -> list[Receipt | GatewayError]:
+            asked.append(len(publications))
+            return await super().publish(publications)
+
+    hub = make_hub(CountingBroker(idempotency_seconds=60))
+    alice = Client(hub, who("alice", "publisher"))
+    await alice.session.receive("one", "{broken", "two")
+
+    assert asked == [2]
+    assert [answer["error"] for answer in alice.socket.sent] == ["invalid_request"]
+
+
+async def test_of_too_much_at_once_goes_as_much_as_may_go() -> None:
+    hub = make_hub(MemoryBroker(idempotency_seconds=60), rate=2)
+    alice = Client(hub, who("alice", "publisher"))
+    await alice.session.receive("first")
+    await alice.session.receive("1", "2", "3", "4", "5")
+
+    assert hub.counts.published == 4
+    assert [answer["error"] for answer in alice.socket.sent] == [LimitReached.code] * 2
