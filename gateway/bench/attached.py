@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 from gateway.bench.crew import Count
 from gateway.bench.figures import Figure, Measurement, rate
-from gateway.bench.scenarios import (
+from gateway.bench.measuring import (
     BATCH,
     Bench,
-    Scenario,
     batch_call,
     latencies,
     post,
     rest_figures,
     single_call,
 )
+from gateway.bench.scenarios import Scenario
 from gateway.bench.target import Kind, Target
 
 GROUP = "server"

@@ -24,10 +24,14 @@ Command = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many of something in so many seconds."""
+    """So many of something in so many seconds.
+
+    ``busy_share`` says how busy the generator was: near 1, the server could have done more.
+    """
 
     count: int
     seconds: float
+    busy_share: float = 0.0
 
     @property
     def per_second(self) -> float:
@@ -37,8 +41,9 @@ class Count:
 class Crew:
     """Divides every task among its workers; each method returns when all have done their part."""
 
-    def __init__(self, workers: Sequence["_Worker"]) -> None:
+    def __init__(self, workers: Sequence["_Worker"], cores: int) -> None:
         self._workers = workers
+        self._cores = min(cores, len(workers))
 
     def open(self, group: str, target: Target, sockets: int, in_flight: int) -> Count:
         """Open so many sockets and return how long that took, the tokens not counted."""
@@ -55,7 +60,7 @@ class Crew:
         )
         each = max(1, in_flight // len(self._workers))
         answers = self._ask_all({"do": "open", "group": group, "in_flight": each})
-        return Count(sockets, _last(answers, "ended") - _first(answers, "started"))
+        return self._count(sockets, answers)
 
     def close(self, group: str) -> None:
         self._ask_all({"do": "close", "group": group})
@@ -70,8 +75,10 @@ class Crew:
         led = self._answers([leader], also_watched=followers)[0]
         for follower in followers:
             follower.send({"messages": led["messages"]})
-        deliveries = sum(answer["deliveries"] for answer in [led, *self._answers(followers)])
-        return Count(deliveries, led["ended"] - led["started"])
+        answers = [led, *self._answers(followers)]
+        # The leader knows when the last message had arrived; the others make sure of it longer.
+        span = {"started": led["started"], "ended": led["ended"]}
+        return self._count(_deliveries(answers), [answer | span for answer in answers])
 
     def row(self, group: str, *, seconds: float, outstanding: int) -> Count:
         """Deliveries where every socket of the group has a channel of its own."""
@@ -80,8 +87,7 @@ class Crew:
             {"do": "row", "group": group, "seconds": seconds, "outstanding": max(1, len(share))}
             for share in shares
         )
-        deliveries = sum(answer["deliveries"] for answer in answers)
-        return Count(deliveries, _last(answers, "ended") - _first(answers, "started"))
+        return self._count(_deliveries(answers), answers)
 
     def pace(self, group: str, *, rate: float, seconds: float) -> Latencies:
         """How late messages arrive that are published at a fixed rate."""
@@ -123,7 +129,13 @@ class Crew:
             }
         )
         answer = self._answers([leader])[0]
-        return Count(int(answer["answered"]), answer["seconds"])
+        return self._count(answer["answered"], [answer])
+
+    def _count(self, count: int, answers: Sequence[Mapping[str, float]]) -> Count:
+        started = min(answer["started"] for answer in answers)
+        seconds = max(answer["ended"] for answer in answers) - started
+        busy = sum(answer["busy_seconds"] for answer in answers)
+        return Count(count, seconds, busy / seconds / self._cores if seconds else 0.0)
 
     def _ask_all(self, command: Command) -> list[dict[str, Any]]:
         return self._ask(command for _ in self._workers)
@@ -198,7 +210,7 @@ def hired(count: int, cores: Cores) -> Iterator[Crew]:
                 arguments = [str(n) for n in (number, count, pipe_in, pipe_out)]
                 command = [sys.executable, "-m", "gateway.bench.worker", *arguments]
                 workers.append(_Worker(command, (pipe_in, pipe_out), env))
-        yield Crew(workers)
+        yield Crew(workers, len(cores.generator))
     finally:
         for worker in workers:
             worker.stop()
@@ -211,9 +223,5 @@ def divide(total: int, workers: int) -> list[range]:
     return [range(start, end) for start, end in itertools.pairwise(edges)]
 
 
-def _first(answers: Sequence[Mapping[str, float]], name: str) -> float:
-    return min(answer[name] for answer in answers)
-
-
-def _last(answers: Sequence[Mapping[str, float]], name: str) -> float:
-    return max(answer[name] for answer in answers)
+def _deliveries(answers: Sequence[Mapping[str, int]]) -> int:
+    return sum(answer["deliveries"] for answer in answers)

@@ -14,18 +14,21 @@ from gateway.bench.servers import Server
 class Measurement:
     """One run: so many per second, and what each cost the server's processor.
 
-    ``waited_share`` is the part of the time in which something else had the server's core.
+    ``waited_share`` is the part of the time in which something else had the server's core, and
+    ``busy_share`` the part in which the generator was at work.
     """
 
     per_second: float
     cpu_microseconds: float = 0.0
     waited_share: float = 0.0
+    busy_share: float = 0.0
 
 
 def measure(server: Server | None, run: Callable[[], Count]) -> Measurement:
     """Carry out one run; without a server of ours nothing is known of its processor time."""
     if server is None:
-        return Measurement(run().per_second)
+        count = run()
+        return Measurement(count.per_second, busy_share=count.busy_share)
     used, waited = server.cpu_seconds(), server.waited_seconds()
     count = run()
     used, waited = server.cpu_seconds() - used, server.waited_seconds() - waited
@@ -33,6 +36,7 @@ def measure(server: Server | None, run: Callable[[], Count]) -> Measurement:
         per_second=count.per_second,
         cpu_microseconds=used * 1e6 / max(count.count, 1),
         waited_share=waited / count.seconds if count.seconds else 0.0,
+        busy_share=count.busy_share,
     )
 
 

@@ -71,12 +71,17 @@ def sockets_that_fit(descriptors: int, workers: int, servers: int) -> int:
     return max(1, min(room, room * workers // servers, _ports() - 1000))
 
 
+def workers_needed(descriptors: int, sockets: int) -> int:
+    """How many processes of the generator it takes to hold so many sockets."""
+    return -(-sockets // (descriptors - _DESCRIPTORS_KEPT))
+
+
 def describe(cores: Cores, workers: int, redis_server: str | None) -> dict[str, str]:
     """What the figures depend on, in words."""
     return {
         "cpu": _cpu_name(),
         "cores": f"{len(cores.server | cores.generator)}; {cores}",
-        "generator": f"{workers} processes",
+        "generator": f"{workers} at least, in number of processes",
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "gateway": __version__,

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from gateway.bench.checker import Checker, Misdelivered
 from gateway.bench.stream import Stream
 
-PAUSE = float(os.environ.get("PAUSE", "0"))
-SPIN = os.environ.get("SPIN", "0") == "1"
 BUFFER_BYTES = 1 << 16
 HANDSHAKE_SECONDS_MAX = 20.0
 STALL_SECONDS_MAX = 10.0
@@ -51,11 +49,7 @@ class Receivers:
 
     def receive(self, timeout_seconds: float) -> None:
         """Read and check whatever is there, or comes within the time."""
-        events = self.epoll.poll(0 if SPIN else timeout_seconds, _EVENTS_MAX)
-        if len(events) < 64 and PAUSE:
-            time.sleep(PAUSE)
-            events = self.epoll.poll(0, _EVENTS_MAX)
-        for descriptor, _ in events:
+        for descriptor, _ in self.epoll.poll(timeout_seconds, _EVENTS_MAX):
             other = self._others.get(descriptor)
             if other is None:
                 self.receive_one(self._index[descriptor])

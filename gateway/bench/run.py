@@ -11,15 +11,17 @@ from gateway.bench.attached import ATTACHED_SCENARIOS, BadOptions, attach
 from gateway.bench.checker import Misdelivered
 from gateway.bench.crew import hired
 from gateway.bench.figures import Figure, as_json, as_table
-from gateway.bench.machine import Cores, describe, pinned, raise_descriptor_limit
+from gateway.bench.machine import Cores, describe, pinned, raise_descriptor_limit, workers_needed
+from gateway.bench.measuring import Bench
 from gateway.bench.plan import FULL, QUICK, Plan
-from gateway.bench.scenarios import SCENARIOS, Bench, Scenario
+from gateway.bench.scenarios import SCENARIOS, Scenario
 from gateway.bench.servers import CannotStart, Missing, laboratory
 from gateway.bench.target import Target
 
 __all__ = ["BadOptions", "Options", "run"]
 
 _WAITED_SHARE_TOLERATED = 0.05
+_WORKERS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def _measure(
 ) -> tuple[dict[str, str], list[Figure], list[str], list[str]]:
     cores = Cores.divide(frozenset(os.sched_getaffinity(0)))
     descriptors = raise_descriptor_limit()
-    workers = options.workers or max(2, min(4, len(cores.generator)))
+    workers = options.workers or min(_WORKERS_MAX, len(cores.generator))
     figures: list[Figure] = []
     notes: list[str] = []
     failures: list[str] = []
@@ -77,8 +79,11 @@ def _measure(
         print("\n".join(f"{name + ':':<14}{value}" for name, value in machine.items()), flush=True)
         for name, scenario in scenarios.items():
             # A scenario that fails leaves sockets behind; the next one gets a new crew.
-            with hired(workers, cores) as crew:
-                bench = Bench(lab, crew, plan, workers, descriptors, target, notes)
+            # The crowd is connected to two servers at the same time.
+            needed = workers_needed(descriptors, 2 * plan.crowd_sockets) if name == "crowd" else 1
+            hands = max(workers, needed)
+            with hired(hands, cores) as crew:
+                bench = Bench(lab, crew, plan, hands, descriptors, target, notes)
                 bench.say(f"{name}: {scenario.__doc__ or ''}")
                 try:
                     for figure in scenario(bench):  # one by one: what follows may fail
@@ -87,6 +92,11 @@ def _measure(
                     notes.append(f"{name} was left out: {missing}")
                 except (Misdelivered, CannotStart) as error:
                     failures.append(f"{name}: {error}")
+                if bench.limited:
+                    notes.append(
+                        f"{name}: the generator was busy all the time, and the server could "
+                        f"have done more ({'; '.join(bench.limited)})"
+                    )
                 if bench.waited_share_max > _WAITED_SHARE_TOLERATED:
                     notes.append(
                         f"{name}: other programs had the server's core for up to "

@@ -73,11 +73,12 @@ class Worker:
 
     def run(self) -> None:
         while (command := self._control.receive()) is not None:
+            busy = time.process_time()
             try:
-                answer = getattr(self, command.pop("do"))(**command)
+                answer = getattr(self, command.pop("do"))(**command) or {}
             except (Misdelivered, OSError) as error:
                 answer = {"error": str(error)}
-            self._control.reply(answer or {})
+            self._control.reply(answer | {"busy_seconds": time.process_time() - busy})
 
     def prepare(self, group: str, target: str, first: int, count: int) -> None:
         """Make what can be made before the clock runs: tokens, requests, expected bytes."""
@@ -172,7 +173,8 @@ class Worker:
         mark: str,
         marks: int,
     ) -> dict[str, float]:
-        answered, took = http_load.run_requests(
+        started = time.monotonic()
+        answered = http_load.run_requests(
             (host, port),
             request.encode(),
             connections=connections,
@@ -180,7 +182,7 @@ class Worker:
             mark=mark.encode(),
             marks=marks,
         )
-        return {"answered": answered, "seconds": took}
+        return {"answered": answered, "started": started, "ended": time.monotonic()}
 
     @property
     def _leads(self) -> bool:
