@@ -81,7 +81,7 @@ def describe(cores: Cores, workers: int, redis_server: str | None) -> dict[str, 
     return {
         "cpu": _cpu_name(),
         "cores": f"{len(cores.server | cores.generator)}; {cores}",
-        "generator": f"{workers} at least, in number of processes",
+        "generator": f"{workers} process" + ("es" if workers > 1 else ""),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "gateway": __version__,
