@@ -1,139 +1,152 @@
-"""The composition root: the one place that chooses adapters and wires everything together."""
+"""The composition root: the one place that wires everything together."""
 
-import asyncio
-import gc
-import logging
-import os
-import secrets
-import signal
+import hashlib
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import SecretStr
-from starlette.routing import WebSocketRoute
 
 from gateway import __version__
-from gateway.adapters.memory.broker import MemoryBroker
-from gateway.adapters.memory.presence import MemoryPresence
-from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.connection import Address, connect
-from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import Pipe
-from gateway.adapters.redis.presence import RedisPresence
-from gateway.adapters.redis.publisher import Publisher, Retention
-from gateway.adapters.redis.subscriber import Subscriber
-from gateway.configuration import ConfigurationError
+from gateway.adapters.memory.limiter import MemoryLimiter
+from gateway.core.accounts import Accounts
 from gateway.core.hub import Hub
+from gateway.core.inbound import Inbound
 from gateway.core.limits import RateLimit
+from gateway.core.login_limits import LoginLimits
+from gateway.core.logins import LoginDesk, LoginTimes
+from gateway.core.passwords import Passwords
+from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
+from gateway.core.signals import Signals
 from gateway.core.tasks import Tasks
-from gateway.core.tokens import SigningKey, TokenIssuer, TokenVerifier
+from gateway.core.tickets import TicketOffice
 from gateway.core.wheel import Wheel
 from gateway.domain.namespaces import Namespace, Namespaces
 from gateway.domain.principal import Permissions
-from gateway.ports.broker import Broker
-from gateway.ports.presence import Presence
+from gateway.outside import Store, make_shared
+from gateway.replica import Gateway
 from gateway.settings import Settings, SocketDoor
-from gateway.sockets.asgi import AsgiDoor
-from gateway.sockets.door import PATH_PREFIX, Door
-from gateway.sockets.native import DOOR
-from gateway.web import ops, problems, publish, users
-from gateway.web.auth import authenticator
+from gateway.signing import make_issuer, make_keepers, make_verifier, signing_secret
+from gateway.sockets.asgi import socket_route
+from gateway.sockets.door import DOOR, Door
+from gateway.web import accounts, authz, channels, logins, ops, problems, publish, users
+from gateway.web.auth import Callers
 
-# A character of a message takes up to six bytes inside JSON.
-_JSON_GROWTH = 6
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Gateway:
-    """Everything that lives as long as one replica."""
-
-    settings: Settings
-    broker: Broker
-    hub: Hub
-    roster: Roster
-    wheel: Wheel
-    tasks: Tasks
-    verifier: TokenVerifier
-    door: Door
-
-    def statistics(self) -> dict[str, int]:
-        hub, sockets = self.hub, self.door.counts
-        return {
-            "sockets_open": sockets.open,
-            "sockets_accepted": sockets.accepted,
-            "sockets_refused": sockets.refused,
-            "sockets_slow_closed": sockets.slow_closed,
-            "sockets_dead_closed": sockets.dead_closed,
-            "channels": hub.channel_count,
-            "messages_published": hub.counts.published,
-            "messages_received": hub.counts.received,
-            "messages_delivered": hub.counts.delivered,
-        }
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Keep every long task running inside the block."""
-        try:
-            async with asyncio.TaskGroup() as group, self.tasks:
-                running = [
-                    group.create_task(self.broker.run(self.hub.deliver), name="broker"),
-                    group.create_task(self.hub.run(), name="hub"),
-                    group.create_task(self.roster.run(), name="roster"),
-                    group.create_task(self.wheel.run(), name="wheel"),
-                ]
-                _spare_the_collector()
-                yield
-                for task in running:
-                    task.cancel()
-        except ExceptionGroup:
-            # A replica that lost one of its tasks would look alive and deliver nothing.
-            logger.exception("a part of the gateway failed; this replica stops")
-            os.kill(os.getpid(), signal.SIGTERM)
-        finally:
-            await self.broker.close()
+# How long a revocation is of use: no token lives longer, and clocks differ a little.
+_CLOCK_SECONDS = 2
 
 
 def build(settings: Settings) -> Gateway:
     """Choose the adapters and make one gateway; raises `ConfigurationError`."""
-    broker, presence = _outside(settings)
+    namespaces = _namespaces(settings)
+    shared, store = make_shared(settings, namespaces), Store(settings)
+    broker = shared.broker
+    permissions = Permissions(frozenset(settings.publish_roles))
     hub = Hub(
         broker,
-        Permissions(frozenset(settings.publish_roles)),
+        permissions,
         RateLimit(settings.publish_rate_max),
         message_bytes_max=settings.message_bytes_max,
         release_delay_seconds=settings.release_delay_seconds,
     )
     roster = Roster(
-        presence,
+        shared.presence,
         replica=settings.replica,
         renew_interval_seconds=settings.lease_seconds / 4,
+        connections_max=settings.sockets_per_user_max,
     )
-    verifier = make_verifier(settings)
+    signals = Signals(broker)
+    revocations = Revocations(
+        store.revocation_log, shared.revocation_log, signals, roster.end_revoked
+    )
+    keepers = make_keepers(settings)
+    verifier = make_verifier(settings, keepers=keepers, check=revocations.check)
+    issuer = make_issuer(settings)
+    passwords = Passwords(
+        threads=settings.password_threads, waiting_max=settings.logins_waiting_max
+    )
+    accounts = Accounts(
+        store.users,
+        store.logins,
+        passwords,
+        revocations,
+        token_seconds_max=(
+            settings.jwt_lifetime_seconds_max + settings.jwt_leeway_seconds + _CLOCK_SECONDS
+        ),
+    )
+    desk = LoginDesk(
+        store.users,
+        store.logins,
+        accounts,
+        passwords,
+        LoginLimits(
+            shared.limiter,
+            MemoryLimiter(),
+            secret=hmac.digest(signing_secret(settings), b"login limits", hashlib.sha256),
+        ),
+        revocations,
+        issuer,
+        verifier,
+        LoginTimes(
+            access_token=settings.access_token_seconds,
+            refresh_token=settings.refresh_token_seconds,
+            refresh_grace=settings.refresh_grace_seconds,
+            leeway=settings.jwt_leeway_seconds,
+        ),
+    )
+    tickets = TicketOffice(shared.tickets, lifetime_seconds=settings.ticket_seconds)
     wheel, tasks = Wheel(), Tasks()
+
+    def trouble() -> str:
+        return broker.trouble or revocations.stale
+
     door = Door(
         hub=hub,
         roster=roster,
         verifier=verifier,
+        tickets=tickets,
+        check=revocations.check,
+        trouble=trouble,
         wheel=wheel,
         tasks=tasks,
+        trusted_networks=settings.trusted_networks,
         allowed_origins=frozenset(settings.allowed_origins),
         token_in_url_allowed=settings.token_in_url,
-        namespaces=_namespaces(settings),
+        namespaces=namespaces,
         compression_offered=settings.compression,
         message_bytes_max=settings.message_bytes_max,
         outbox_bytes_max=settings.outbox_bytes_max,
         sockets_max=settings.sockets_max,
+        sockets_per_user_max=settings.sockets_per_user_max,
+        sockets_per_address_max=settings.sockets_per_address_max,
         ping_interval_seconds=settings.ping_interval_seconds,
         ping_timeout_seconds=settings.ping_timeout_seconds,
         close_timeout_seconds=settings.close_timeout_seconds,
+        expiry_notice_seconds=settings.expiry_notice_seconds,
+        history_page_max=settings.history_page_max,
     )
-    return Gateway(settings, broker, hub, roster, wheel, tasks, verifier, door)
+    return Gateway(
+        settings=settings,
+        broker=broker,
+        inbound=Inbound(hub, signals, [hub.connected, revocations.connected]),
+        hub=hub,
+        roster=roster,
+        wheel=wheel,
+        tasks=tasks,
+        keepers=keepers,
+        verifier=verifier,
+        issuer=issuer,
+        permissions=permissions,
+        store=store,
+        passwords=passwords,
+        revocations=revocations,
+        accounts=accounts,
+        logins=desk,
+        tickets=tickets,
+        door=door,
+    )
 
 
 def create_app(gateway: Gateway) -> FastAPI:
@@ -160,128 +173,77 @@ def create_app(gateway: Gateway) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    authenticate = authenticator(
+    callers = Callers(
         gateway.verifier,
         token_in_url_allowed=settings.token_in_url,
         allowed_origins=frozenset(settings.allowed_origins),
+        trusted_networks=settings.trusted_networks,
     )
     app.include_router(
         publish.router(
             gateway.hub,
-            authenticate,
+            callers.authenticate,
             request_bytes_max=settings.request_bytes_max,
             batch_messages_max=settings.batch_messages_max,
         )
     )
-    app.router.routes.append(
-        WebSocketRoute(PATH_PREFIX + "{channel:path}", AsgiDoor(gateway.door), name="listen")
+    app.include_router(
+        channels.router(
+            gateway.hub, callers.authenticate, history_page_max=settings.history_page_max
+        )
     )
-    app.include_router(users.router(gateway.roster, authenticate))
+    app.router.routes.append(socket_route(gateway.door))
+    app.include_router(
+        logins.router(
+            gateway.logins,
+            gateway.tickets,
+            gateway.issuer,
+            callers,
+            is_demo=settings.demo,
+            demo_token_seconds=settings.jwt_lifetime_seconds_max,
+        )
+    )
+    app.include_router(
+        accounts.router(
+            gateway.accounts,
+            gateway.logins,
+            callers,
+            registration_roles=settings.registration_roles if settings.registration else None,
+        )
+    )
+    app.include_router(users.router(gateway.roster, gateway.accounts, callers))
+    app.include_router(authz.router(gateway.verifier, gateway.permissions, callers))
     app.include_router(
         ops.router(
             replica=settings.replica,
             version=__version__,
             redis_used=settings.redis_url is not None,
-            readiness=lambda: gateway.broker.trouble,
+            readiness=lambda: gateway.trouble,
+            redis_trouble=lambda: gateway.broker.trouble,
             statistics=gateway.statistics,
+            count_logins=gateway.logins.count_live,
+            jwks=gateway.verifier.jwks,
         )
     )
     return app
 
 
 def _namespaces(settings: Settings) -> Namespaces:
-    named = {name: Namespace(given.slow_consumer) for name, given in settings.namespaces.items()}
-    return Namespaces(Namespace(settings.slow_consumer), named)
-
-
-def _spare_the_collector() -> None:
-    """What exists now stays for ever, so the collector need not look at it again.
-
-    With 15,000 sockets a full collection holds up every message for tens of milliseconds.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
-
-
-def make_verifier(settings: Settings) -> TokenVerifier:
-    current = SigningKey(settings.jwt_kid, _secret(settings).encode())
-    retired = [
-        SigningKey(key.kid, key.secret.get_secret_value().encode(), key.verify_until)
-        for key in settings.jwt_retired_keys
-    ]
-    return TokenVerifier(
-        [*retired, current],
-        algorithm=settings.jwt_algorithm,
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        leeway_seconds=settings.jwt_leeway_seconds,
-        lifetime_seconds_max=settings.jwt_lifetime_seconds_max,
-    )
-
-
-def make_issuer(settings: Settings) -> TokenIssuer:
-    return TokenIssuer(
-        SigningKey(settings.jwt_kid, _secret(settings).encode()),
-        algorithm=settings.jwt_algorithm,
-        issuer=settings.jwt_issuer,
-        audience=settings.jwt_audience,
-        lifetime_seconds_max=settings.jwt_lifetime_seconds_max,
-    )
-
-
-def with_secret(settings: Settings) -> Settings:
-    """Make up a secret for this run where that is enough; raises `ConfigurationError` elsewhere."""
-    if settings.jwt_secret is not None or not settings.secret_may_be_made_up:
-        _secret(settings)
-        return settings
-    return settings.model_copy(update={"jwt_secret": SecretStr(secrets.token_urlsafe(48))})
-
-
-def _secret(settings: Settings) -> str:
-    if settings.jwt_secret is None:
-        raise ConfigurationError(
-            "GATEWAY_JWT_SECRET is needed with Redis, on a public address and in production: "
-            "openssl rand -base64 48"
-        )
-    return settings.jwt_secret.get_secret_value()
-
-
-def _outside(settings: Settings) -> tuple[Broker, Presence]:
-    if settings.redis_url is None:
-        return (
-            MemoryBroker(idempotency_seconds=settings.idempotency_seconds),
-            MemoryPresence(replica=settings.replica),
-        )
-    url = settings.redis_url.get_secret_value()
-    try:
-        address = Address.parse(url)
-    except ValueError as error:
-        raise ConfigurationError(f"GATEWAY_REDIS_URL: {error}") from None
-    keys = Keys(settings.redis_prefix)
-    redis = connect(
-        url,
-        timeout_seconds=settings.redis_timeout_seconds,
-        connections_max=settings.redis_connections_max,
-    )
-    retention = Retention(
+    default = Namespace(
+        slow_consumer=settings.slow_consumer,
         history_length=settings.history_messages,
         history_seconds=settings.history_seconds,
-        state_seconds=settings.position_seconds,
-        idempotency_seconds=settings.idempotency_seconds,
     )
-    subscriber = Subscriber(
-        address,
-        redis,
-        keys,
-        replica=settings.replica,
-        timeout_seconds=settings.redis_timeout_seconds,
-        ping_interval_seconds=settings.redis_ping_interval_seconds,
-        ping_timeout_seconds=settings.redis_ping_timeout_seconds,
-        data_bytes_max=settings.message_bytes_max * _JSON_GROWTH,
-    )
-    presence = RedisPresence(
-        redis, keys, replica=settings.replica, lease_seconds=settings.lease_seconds
-    )
-    pipe = Pipe(address, name=settings.replica, timeout_seconds=settings.redis_timeout_seconds)
-    return RedisBroker(redis, Publisher(pipe, keys, retention), subscriber), presence
+    named = {
+        name: Namespace(
+            slow_consumer=given.slow_consumer,
+            history_length=_given(given.history_messages, default.history_length),
+            history_seconds=_given(given.history_seconds, default.history_seconds),
+        )
+        for name, given in settings.namespaces.items()
+    }
+    return Namespaces(default, named)
+
+
+def _given(value: int | None, default: int) -> int:
+    return default if value is None else value

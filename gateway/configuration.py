@@ -95,6 +95,8 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
             shown = "(hidden)"
         elif name == "jwt_retired_keys":
             shown = ", ".join(key.kid for key in value) or "(none)"
+        elif name == "jwt_issuers":
+            shown = ", ".join(other.issuer for other in value) or "(none)"
         elif isinstance(value, list | dict):
             shown = ", ".join(value) or "(none)"
         elif isinstance(value, StrEnum):

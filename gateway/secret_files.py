@@ -48,7 +48,8 @@ def _redis_users(password: str) -> str:
     commands = (
         "+evalsha +eval +script|load +ping +auth +hello +client|setname +select "
         "+publish +subscribe +unsubscribe +hget +hset +hdel +hmget +hgetall +hincrby +expire "
-        "+pexpire +exists +del +xadd +zadd +zrem +zrange +zremrangebyscore +multi +exec +time"
+        "+pexpire +exists +del +xadd +xrange +xrevrange +zadd +zrem +zrange +zremrangebyscore "
+        "+multi +exec +time +get +getdel +psetex"
     )
     # Nobody can log in as "default", but Redis reads its append-only file in that name, and
     # drops every transaction in it (each script's writes are one) that "default" may not do.

@@ -12,9 +12,10 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from gateway.app import build, create_app, with_secret
+from gateway.app import build, create_app
 from gateway.configuration import load
 from gateway.settings import Settings
+from gateway.signing import with_secret
 from gateway.sockets.http import LimitedHttp
 from gateway.sockets.native import NativeSocket
 
@@ -24,12 +25,17 @@ logger = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Serve until a signal; raises `ConfigurationError` before anything is opened."""
     _log_to_stderr(settings.log_level)
-    is_made_up = settings.jwt_secret is None
+    is_made_up = not settings.has_signing_key
     settings = with_secret(settings)
     if is_made_up:
         logger.warning(
             "GATEWAY_JWT_SECRET is not set: a secret was made up for this run, so "
             "'gateway token' cannot know it, and tokens end with this process"
+        )
+    if settings.demo:
+        logger.warning(
+            "GATEWAY_DEMO is on: whoever reaches this address logs in as anybody, administrators "
+            "included, without a password"
         )
     app = create_app(build(settings))
     logger.info(
@@ -77,11 +83,12 @@ def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn
         server_header=False,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=False,  # the gateway reads them itself, and the same way on both doors
         backlog=4096,
         ws_per_message_deflate=False,
         ws_max_size=settings.message_bytes_max,
+        ws_ping_interval=settings.ping_interval_seconds,
+        ws_ping_timeout=settings.ping_timeout_seconds,
     )
 
 

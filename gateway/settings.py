@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +26,14 @@ from pydantic_settings import (
 )
 
 from gateway.domain.namespaces import SlowConsumer
+from gateway.key_settings import (
+    ALGORITHM,
+    SECRET_ALGORITHM,
+    IssuerSettings,
+    RetiredKey,
+    check_file,
+    check_secret,
+)
 
 PREFIX = "GATEWAY_"
 
@@ -46,22 +54,11 @@ class SocketDoor(StrEnum):
 
 
 class NamespaceSettings(BaseModel, extra="forbid"):
-    """What differs for the channels ``NAME:…``."""
+    """What differs for the channels ``NAME:…``. History is as everywhere where none is given."""
 
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT
-
-
-class RetiredKey(BaseModel, extra="forbid"):
-    """A key that signed before; it verifies until ``verify_until`` (seconds since 1970)."""
-
-    kid: str
-    secret: SecretStr
-    verify_until: float = Field(allow_inf_nan=False)
-
-    @field_validator("secret")
-    @classmethod
-    def _long_secret(cls, secret: SecretStr) -> SecretStr:
-        return _check_secret(secret)
+    history_messages: int | None = Field(None, ge=0)
+    history_seconds: int | None = Field(None, ge=1)
 
 
 class Settings(BaseSettings):
@@ -110,20 +107,52 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(
         None, description="Signs and verifies tokens: at least 32 random bytes."
     )
+    jwt_private_key_file: Path | None = Field(
+        None, description="Signs with RS* or ES* instead: a private key, PEM, without a password."
+    )
     jwt_kid: str = Field("1", min_length=1, description="Name of that key, in a token's header.")
     jwt_retired_keys: Annotated[list[RetiredKey], NoDecode] = Field(
-        [], description="Earlier keys that still verify, as JSON with kid, secret, verify_until."
+        [],
+        description="Earlier keys that still verify, as JSON with kid, verify_until, and secret "
+        "or public_key_file; algorithm, where it is another.",
     )
     jwt_algorithm: str = Field(
-        "HS256", pattern="^HS(256|384|512)$", description="The one algorithm that is accepted."
+        "HS256", pattern=ALGORITHM, description="The one algorithm of our key: HS*, RS* or ES*."
+    )
+    jwt_issuers: Annotated[list[IssuerSettings], NoDecode] = Field(
+        [],
+        description="Others whose access tokens count here: [[jwt_issuers]] in the TOML file, or "
+        "JSON, with issuer, audience, algorithms, and jwks_url or jwks_file.",
     )
     jwt_issuer: str = Field("gateway", min_length=1, description="Required value of iss.")
     jwt_audience: str = Field("gateway", min_length=1, description="Required value of aud.")
     jwt_leeway_seconds: int = Field(
-        5, ge=0, le=300, description="How far the clocks of issuer and gateway may differ."
+        5, ge=1, le=300, description="How far the clocks of issuer and gateway may differ."
     )
     jwt_lifetime_seconds_max: int = Field(
         86_400, ge=60, description="Longest exp - iat; a stolen token is of use no longer."
+    )
+    access_token_seconds: int = Field(
+        900, ge=60, description="How long an access token lives that a login or a refresh gives."
+    )
+    refresh_token_seconds: int = Field(
+        2_592_000,
+        ge=60,
+        le=31_536_000,
+        description="How long a login lives; then its user gives the password again.",
+    )
+    refresh_grace_seconds: int = Field(
+        10,
+        ge=0,
+        le=300,
+        description="How long a refresh may be repeated whose answer was lost. Later it ends the "
+        "login: somebody else has the token, too.",
+    )
+    ticket_seconds: int = Field(
+        30, ge=1, le=300, description="How long a ticket of POST /ticket admits; once only."
+    )
+    expiry_notice_seconds: int = Field(
+        30, ge=0, description="How long before its token expires a socket is told; 0 never."
     )
     publish_roles: Words = Field(
         ["publisher", "admin"], description="Roles that may publish, over REST and sockets."
@@ -134,6 +163,33 @@ class Settings(BaseSettings):
     allowed_origins: Words = Field(
         [],
         description="Origins of pages that may connect, besides our own. Empty: any with a token.",
+    )
+
+    # Accounts.
+    database_url: SecretStr | None = Field(
+        None,
+        description="sqlite:///path, mariadb:// or postgresql://. Unset: the file gateway.db here.",
+    )
+    database_migrate: bool | None = Field(
+        None, description="Bring the tables up to date on start. Default: only of a SQLite file."
+    )
+    database_timeout_seconds: float = Field(
+        3.0, gt=0, description="Until the database counts as away. Logins then answer 503."
+    )
+    registration: bool = Field(True, description="Let anybody make an account with POST /register.")
+    registration_roles: Words = Field(
+        ["user"], description="Roles of an account that was registered so."
+    )
+    password_threads: int = Field(
+        1, ge=1, le=64, description="Passwords that are hashed at once; each takes 19 MiB."
+    )
+    logins_waiting_max: int = Field(
+        100, ge=1, description="Logins that may wait for one of these; further ones get 429."
+    )
+    demo: bool = Field(
+        False,
+        description="POST /login?username= without a password and GET /test-token, for a look "
+        "around. Refused on a public address and in production.",
     )
 
     # Redis.
@@ -170,9 +226,12 @@ class Settings(BaseSettings):
         0, ge=0, description="Messages per second and user on a replica; 0 sets no limit."
     )
     history_messages: int = Field(
-        100, ge=0, description="Messages that a channel keeps; the oldest go first."
+        100, ge=0, description="Messages that a channel keeps; the oldest go first. 0 keeps none."
     )
     history_seconds: int = Field(300, ge=1, description="How long a silent channel keeps them.")
+    history_page_max: int = Field(
+        1000, ge=1, description="Most messages in one answer to a question for history."
+    )
     position_seconds: int = Field(
         2_592_000, ge=60, description="How long a silent channel keeps its epoch and offset."
     )
@@ -186,6 +245,12 @@ class Settings(BaseSettings):
     # Sockets.
     sockets_max: int = Field(
         100_000, ge=1, description="Open sockets on a replica; further ones are closed with 1013."
+    )
+    sockets_per_user_max: int = Field(
+        0, ge=0, description="Open sockets of one user, on all replicas; 0 sets no limit."
+    )
+    sockets_per_address_max: int = Field(
+        0, ge=0, description="Open sockets of one address on a replica; 0 sets no limit."
     )
     outbox_bytes_max: int = Field(
         1_048_576,
@@ -224,20 +289,22 @@ class Settings(BaseSettings):
         10.0, ge=1, description="After this a replica that died is forgotten with its users."
     )
 
-    @field_validator("publish_roles", "allowed_origins", "trusted_proxies", mode="before")
+    @field_validator(
+        "publish_roles", "registration_roles", "allowed_origins", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return [word for part in value.split(",") if (word := part.strip())]
         return value
 
-    @field_validator("jwt_retired_keys", mode="before")
+    @field_validator("jwt_retired_keys", "jwt_issuers", mode="before")
     @classmethod
     def _decode(cls, value: object) -> object:
         try:
             return json.loads(value) if isinstance(value, str) else value
-        except ValueError:
-            raise ValueError("a JSON list of objects with kid, secret and verify_until") from None
+        except (ValueError, RecursionError):
+            raise ValueError("a JSON list of objects") from None
 
     @field_validator("allowed_origins")
     @classmethod
@@ -254,12 +321,22 @@ class Settings(BaseSettings):
     def _known_proxies(cls, proxies: list[str]) -> list[str]:
         if "*" in proxies:
             raise ValueError("a star would let everybody choose an address; name the proxies")
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError("a proxy is an address or a network like 10.0.0.0/8") from None
         return proxies
 
     @field_validator("jwt_secret")
     @classmethod
     def _long_secret(cls, secret: SecretStr | None) -> SecretStr | None:
-        return None if secret is None else _check_secret(secret)
+        return None if secret is None else check_secret(secret)
+
+    @field_validator("jwt_private_key_file")
+    @classmethod
+    def _key_file(cls, path: Path | None) -> Path | None:
+        return check_file(path)
 
     @model_validator(mode="after")
     def _kids_differ(self) -> "Settings":
@@ -269,9 +346,48 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _keys_fit_algorithms(self) -> "Settings":
+        is_secret = re.fullmatch(SECRET_ALGORITHM, self.jwt_algorithm) is not None
+        if is_secret == (self.jwt_private_key_file is not None):
+            raise ValueError(
+                "jwt_algorithm and jwt_private_key_file: RS* and ES* sign with a private key, "
+                "HS* with jwt_secret"
+            )
+        for index, key in enumerate(self.jwt_retired_keys):
+            try:
+                key.algorithm_or(self.jwt_algorithm)
+            except ValueError as error:
+                raise ValueError(f"jwt_retired_keys.{index}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _issuers_differ(self) -> "Settings":
+        names = [self.jwt_issuer, *(other.issuer for other in self.jwt_issuers)]
+        if len(set(names)) < len(names):
+            raise ValueError("jwt_issuer and jwt_issuers: every issuer needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _access_tokens_may_live(self) -> "Settings":
+        if self.access_token_seconds > self.jwt_lifetime_seconds_max:
+            raise ValueError("access_token_seconds is at most jwt_lifetime_seconds_max")
+        return self
+
+    @model_validator(mode="after")
     def _workers_share(self) -> "Settings":
         if self.workers > 1 and self.redis_url is None:
             raise ValueError("several workers see each other's messages only through redis_url")
+        return self
+
+    @model_validator(mode="after")
+    def _positions_outlive_history(self) -> "Settings":
+        named = self.namespaces.values()
+        longest = max([self.history_seconds, *(given.history_seconds or 0 for given in named)])
+        if longest > self.position_seconds:
+            raise ValueError(
+                "position_seconds is at least every history_seconds: history is lost with the "
+                "position of its channel"
+            )
         return self
 
     @model_validator(mode="after")
@@ -292,6 +408,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"{path} is not a file")
         return self
 
+    @model_validator(mode="after")
+    def _demo_is_private(self) -> "Settings":
+        if self.demo and (self.is_public or self.env is Environment.PRODUCTION):
+            raise ValueError(
+                "demo: it lets everybody log in as anybody, so it works on loopback only, and "
+                "not in production"
+            )
+        return self
+
+    @property
+    def trusted_networks(self) -> list[IPv4Network | IPv6Network]:
+        return [ip_network(proxy) for proxy in self.trusted_proxies]
+
     @property
     def is_public(self) -> bool:
         """Whether others than this machine can reach the address."""
@@ -299,6 +428,11 @@ class Settings(BaseSettings):
             return not ip_address(self.host).is_loopback
         except ValueError:
             return self.host != "localhost"
+
+    @property
+    def has_signing_key(self) -> bool:
+        """Whether tokens can be signed without making a secret up."""
+        return self.jwt_secret is not None or self.jwt_private_key_file is not None
 
     @property
     def secret_may_be_made_up(self) -> bool:
@@ -330,12 +464,3 @@ def source_path(name: str, lines: Mapping[str, str | None]) -> str | None:
     """The path of another source, from the environment or from the lines of ``.env``."""
     name = PREFIX + name.upper()
     return os.environ.get(name) or lines.get(name.lower())
-
-
-def _check_secret(secret: SecretStr) -> SecretStr:
-    text = secret.get_secret_value()
-    if len(text.encode()) < 32 or len(set(text.encode())) < 8:
-        raise ValueError("a secret has at least 32 random bytes: openssl rand -base64 48")
-    if re.search("-----BEGIN |ssh-(rsa|dss|ed25519)|ecdsa-sha2-", text):
-        raise ValueError("a secret is random text, not one half of a key pair")
-    return secret

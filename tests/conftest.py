@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.databases import mariadb_server as mariadb_server
+from tests.support.databases import postgres_server as postgres_server
 from tests.support.servers import GatewayProcess, RedisServer
 
 

@@ -113,7 +113,6 @@ class Target:
     def _issuer(self) -> TokenIssuer:
         return TokenIssuer(
             SigningKey("1", self.secret.encode()),
-            algorithm="HS256",
             issuer="gateway",
             audience="gateway",
             lifetime_seconds_max=_TOKEN_SECONDS,

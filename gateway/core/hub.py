@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,15 +9,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.core.limits import RateLimit
+from gateway.core.publishing import Publishing
+from gateway.core.repair import Repairs
+from gateway.core.track import Gap, Resumption, Start, Track
 from gateway.domain.channels import check_channel
-from gateway.domain.errors import GatewayError, TooBig
-from gateway.domain.messages import Draft, Message, Publication, Receipt
+from gateway.domain.errors import GatewayError, Unavailable
+from gateway.domain.history import History, HistoryQuery
+from gateway.domain.messages import (
+    BEGINNING,
+    Draft,
+    Message,
+    Position,
+    Receipt,
+)
 from gateway.domain.principal import Action, Permissions, Principal
 from gateway.domain.subscriptions import Subscriptions
 from gateway.ports.broker import Broker
-from gateway.protocols.plain import payload_of
 
 _RELEASE_TICK_SECONDS = 0.25
+_RESUME_ATTEMPTS = 5
+_SHARED_READ_MAX = 1000
+_RESUME_READ_MAX = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +38,9 @@ class Wire(Protocol):
     """How one kind of socket wants messages encoded; shared by all sockets of that kind."""
 
     def encode(self, messages: Sequence[Message]) -> bytes: ...
+
+    def gap(self, channel: str, gap: Gap) -> bytes:
+        """The notice of a gap; empty where the format has no notices."""
 
 
 class Subscriber(Protocol):
@@ -38,19 +52,22 @@ class Subscriber(Protocol):
     def write(self, batch: bytes, /) -> None:
         """Take what the wire encoded, or give up on the connection; never wait."""
 
+    def resume(self, resumption: Resumption) -> None:
+        """Take what comes before everything that is published from now on; never wait."""
+
 
 @dataclass(slots=True)
 class Counts:
     """Totals since the start of this replica."""
 
-    published: int = 0
     received: int = 0
     delivered: int = 0
     write_failures: int = 0
+    gaps_announced: int = 0
 
 
 class Hub:
-    """Coordinates; what is true about subscriptions stands in `Subscriptions`.
+    """Coordinates; what is true stands in `Subscriptions` and in the channels' `Track`.
 
     There is no lock: every decision is made without waiting, between two awaits, and the
     broker promises to carry out ``subscribe`` and ``unsubscribe`` in the order of the calls.
@@ -67,40 +84,94 @@ class Hub:
     ) -> None:
         self._broker = broker
         self._permissions = permissions
-        self._publish_rate = publish_rate
-        self._message_bytes_max = message_bytes_max
+        self._publishing = Publishing(
+            broker, permissions, publish_rate, message_bytes_max=message_bytes_max
+        )
         self._release_delay_seconds = release_delay_seconds
         self._subscriptions: Subscriptions[Wire, Subscriber] = Subscriptions()
         # Channels that the broker is listening to, and since when nobody here needs them.
         self._held: set[str] = set()
         self._idle_since: dict[str, float] = {}
-        # Channels with somebody inside `Broker.subscribe`. They are not released even when that
-        # somebody has left: the confirmation would then mark a channel as held that is not.
+        # Channels with somebody inside `_open`. They are not released even when that somebody
+        # has left: the confirmation would then mark a channel as held that is not.
         self._opening: Counter[str] = Counter()
+        self._tracks: dict[str, Track] = {}
+        self._repairs = Repairs(broker, self._tracks, self._write, self._announce)
         self.counts = Counts()
 
-    async def subscribe(self, principal: Principal, subscriber: Subscriber, channel: str) -> None:
+    async def subscribe(
+        self,
+        principal: Principal,
+        subscriber: Subscriber,
+        channel: str,
+        start: Start | None = None,
+    ) -> None:
         """Return once every message published from now on will be written to the subscriber.
 
-        Messages may be written before this returns. Raises `InvalidChannel`, `Denied` or
-        `Unavailable`; then the subscriber is not subscribed.
+        With a ``start`` the subscriber is first told to `Subscriber.resume`, and nothing stands
+        between that and what comes live: no hole, no message twice. Without one, messages may
+        be written before this returns. Raises `InvalidChannel`, `Denied` or `Unavailable`; then
+        the subscriber is not subscribed.
         """
-        if self.subscribe_if_held(principal, subscriber, channel):
+        if start is None and self.subscribe_if_held(principal, subscriber, channel):
             return
-        self._subscriptions.add(subscriber, channel, subscriber.wire)
+        self._permissions.require(principal, Action.SUBSCRIBE, check_channel(channel))
         self._opening[channel] += 1
         try:
-            await self._broker.subscribe(channel)
+            if start is None:
+                self._subscriptions.add(subscriber, channel, subscriber.wire)
+                await self._open(channel)
+            else:
+                await self._open(channel)
+                subscriber.resume(await self._resumption(channel, start))
+                self._subscriptions.add(subscriber, channel, subscriber.wire)
         except BaseException:
-            self.unsubscribe(subscriber, channel)
+            self._subscriptions.remove(subscriber, channel)
             raise
         finally:
             self._opening[channel] -= 1
             if not self._opening[channel]:
                 del self._opening[channel]
-        self._held.add(channel)
-        if channel not in self._subscriptions:  # it left while we waited
+                self._note_if_unused(channel)
+
+    async def _open(self, channel: str) -> None:
+        if channel not in self._tracks:
+            # Read before the broker listens: so the first message can be seen to be missing.
+            top = (await self._broker.history(channel, HistoryQuery(None, 0))).top
+            self._tracks.setdefault(channel, Track(top))
+        if channel not in self._held:
+            await self._broker.subscribe(channel)
+            self._held.add(channel)
+
+    def _note_if_unused(self, channel: str) -> None:
+        if channel in self._subscriptions:
+            self._idle_since.pop(channel, None)
+        elif channel in self._held:  # it left while we waited
             self._idle_since.setdefault(channel, time.monotonic())
+        else:
+            self._tracks.pop(channel, None)
+            self._broker.unsubscribe(channel)
+
+    async def _resumption(self, channel: str, start: Start) -> Resumption:
+        track = self._tracks[channel]
+        track.watch()
+        try:
+            for _ in range(_RESUME_ATTEMPTS):
+                if start.since is not None and track.is_ahead(start.since):
+                    await self._repairs.repair(channel)
+                # Everything that is kept, whoever asks: so that all who ask now share one read.
+                query = HistoryQuery(None, _SHARED_READ_MAX)
+                history = await self._broker.history(channel, query)
+                if start.since is not None and len(history.messages) == _SHARED_READ_MAX:
+                    query = HistoryQuery(start.since, _RESUME_READ_MAX)
+                    history = await self._broker.history(channel, query)
+                resumption = track.resume(start, history)
+                if resumption is not None:
+                    return resumption
+                await self._repairs.repair(channel)
+        finally:
+            track.unwatch()
+        raise Unavailable("the channel's history changes too fast to be read")
 
     def subscribe_if_held(self, principal: Principal, subscriber: Subscriber, channel: str) -> bool:
         """Subscribe without waiting where the broker listens already; False where it does not.
@@ -124,69 +195,67 @@ class Hub:
         for channel in self._subscriptions.channels_of(subscriber):
             self.unsubscribe(subscriber, channel)
 
+    def position(self, channel: str) -> Position:
+        """Up to where this replica has delivered; `BEGINNING` for a channel nobody listens to."""
+        track = self._tracks.get(channel)
+        return track.last if track else BEGINNING
+
     async def publish(self, principal: Principal, draft: Draft) -> Receipt:
-        """Publish one message; raises what `publish_many` answers or raises."""
-        (outcome,) = await self.publish_many(principal, [draft])
-        if isinstance(outcome, GatewayError):
-            raise outcome
-        return outcome
+        """`Publishing.publish`."""
+        return await self._publishing.publish(principal, draft)
 
     async def publish_many(
         self, principal: Principal, drafts: Sequence[Draft]
     ) -> list[Receipt | GatewayError]:
-        """Publish in order; each entry is answered on its own, in the same order.
+        """`Publishing.publish_many`."""
+        return await self._publishing.publish_many(principal, drafts)
 
-        Entries are a `Receipt`, or `InvalidChannel`, `Denied`, `TooBig`, `KeyReused` or
-        `Unavailable`. Raises `LimitReached` for all of them.
+    async def history(self, principal: Principal, channel: str, query: HistoryQuery) -> History:
+        """What the channel keeps, for whoever may subscribe to it.
+
+        Raises `InvalidChannel`, `Denied` or `Unavailable`.
         """
-        self._publish_rate.spend(principal.subject, len(drafts))
-        outcomes: dict[int, Receipt | GatewayError] = {}
-        publications: list[Publication] = []
-        now = time.time()
-        for index, draft in enumerate(drafts):
-            try:
-                self._check(principal, draft)
-            except GatewayError as refusal:
-                outcomes[index] = refusal
-            else:
-                publications.append(
-                    Publication(
-                        channel=draft.channel,
-                        data=draft.data,
-                        id=secrets.token_hex(12),
-                        user=principal.subject,
-                        time=now,
-                        idempotency_key=draft.idempotency_key,
-                    )
-                )
-        answers = iter(await self._broker.publish(publications) if publications else ())
-        result = [outcomes.get(index) or next(answers) for index in range(len(drafts))]
-        self.counts.published += sum(isinstance(outcome, Receipt) for outcome in result)
-        return result
-
-    def _check(self, principal: Principal, draft: Draft) -> None:
-        self._permissions.require(principal, Action.PUBLISH, check_channel(draft.channel))
-        bytes_max = self._message_bytes_max
-        # Encoding makes a text longer; what counts is what was said.
-        if len(draft.data) > bytes_max and len(payload_of(draft.data)) > bytes_max:
-            raise TooBig(f"a message has at most {bytes_max} bytes")
+        self._permissions.require(principal, Action.SUBSCRIBE, check_channel(channel))
+        return await self._broker.history(channel, query)
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Write messages to everybody here who listens, in their order.
 
         Nothing waits between the broker and the sockets. Per wake-up each channel's messages
         are encoded once per wire and written once per socket: with more load the batches grow
-        by themselves, and a delivery costs less than a system call.
+        by themselves, and a delivery costs less than a system call. Where an offset is missing,
+        the channel waits until it has been read from the history; the others go on.
         """
         self.counts.received += len(messages)
         by_channel: dict[str, list[Message]] = {}
         for message in messages:
             by_channel.setdefault(message.channel, []).append(message)
         for channel, batch in by_channel.items():
-            # Copies, because a write that gives up on its socket changes the audience.
-            for wire, subscribers in tuple(self._subscriptions.audience(channel).items()):
-                self._write_all(tuple(subscribers), wire.encode(batch))
-                self.counts.delivered += len(subscribers) * len(batch)
+            track = self._tracks.get(channel)
+            if track is None:
+                continue  # nobody here listens any more
+            if ready := track.take(batch):
+                self._write(channel, ready)
+            if track.is_parking:
+                self._repairs.want(channel)
+
+    def connected(self) -> None:
+        """The broker was cut off, or has just begun: look at every channel for what was missed."""
+        for channel in self._held:
+            self._repairs.want(channel)
+
+    def _write(self, channel: str, messages: Sequence[Message]) -> None:
+        # Copies, because a write that gives up on its socket changes the audience.
+        for wire, subscribers in tuple(self._subscriptions.audience(channel).items()):
+            self._write_all(tuple(subscribers), wire.encode(messages))
+            self.counts.delivered += len(subscribers) * len(messages)
+
+    def _announce(self, channel: str, gap: Gap) -> None:
+        self.counts.gaps_announced += 1
+        logger.warning("messages of %s are lost: %s", channel, gap)
+        for wire, subscribers in tuple(self._subscriptions.audience(channel).items()):
+            if notice := wire.gap(channel, gap):
+                self._write_all(tuple(subscribers), notice)
 
     def _write_all(self, subscribers: tuple[Subscriber, ...], batch: bytes) -> None:
         remaining = iter(subscribers)
@@ -202,7 +271,12 @@ class Hub:
                 logger.exception("a socket failed while a message was written to it")
 
     async def run(self) -> None:
-        """Release channels a moment after their last subscriber left, until cancelled."""
+        """Repair channels, and release them a moment after their last subscriber has left."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._repairs.run(), name="repair")
+            group.create_task(self._release(), name="release")
+
+    async def _release(self) -> None:
         while True:
             await asyncio.sleep(_RELEASE_TICK_SECONDS)
             self.release_idle(time.monotonic())
@@ -216,7 +290,17 @@ class Hub:
             elif now - since >= self._release_delay_seconds:
                 del self._idle_since[channel]
                 self._held.discard(channel)
+                self._tracks.pop(channel, None)
                 self._broker.unsubscribe(channel)
+
+    @property
+    def published_count(self) -> int:
+        return self._publishing.count
+
+    @property
+    def repaired_count(self) -> int:
+        """Messages that were missing and have been read from the history."""
+        return self._repairs.filled
 
     @property
     def subscriber_count(self) -> int:

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.core.hub import Hub, Wire
+from gateway.core.track import Gap, Resumption, Start
 from gateway.domain.errors import GatewayError, LimitReached
-from gateway.domain.messages import Draft
+from gateway.domain.messages import Draft, Position
 from gateway.domain.principal import Principal
 from gateway.protocols.plain import Format, decode_frame, encode_notice
+
+_REPLAY_BYTES_MAX = 524_288  # half of what may wait for a socket by default
 
 
 class Socket(Protocol):
@@ -18,6 +21,13 @@ class Socket(Protocol):
 
     def refuse(self, error: GatewayError) -> None:
         """Close with the code and the reason that stand for this error."""
+
+
+class SessionWire(Wire, Protocol):
+    """A wire that has words for what a plain client is told about its channel."""
+
+    def caught_up(self, channel: str, position: Position) -> bytes:
+        """The notice that what comes now is live; empty where the format has no notices."""
 
 
 class Session:
@@ -36,7 +46,7 @@ class Session:
         principal: Principal,
         channel: str,
         format: Format,
-        wire: Wire,
+        wire: SessionWire,
         write: Callable[[bytes], None],
     ) -> None:
         self._socket = socket
@@ -51,9 +61,25 @@ class Session:
         """`Hub.subscribe_if_held` for this session."""
         return self._hub.subscribe_if_held(self.principal, self, self.channel)
 
-    async def join(self) -> None:
+    async def join(self, start: Start | None = None) -> None:
         """`Hub.subscribe` for this session."""
-        await self._hub.subscribe(self.principal, self, self.channel)
+        await self._hub.subscribe(self.principal, self, self.channel, start)
+
+    def resume(self, resumption: Resumption) -> None:
+        """Write what was missed, and then that what follows is live."""
+        messages, gap, position = resumption
+        wire, channel = self.wire, self.channel
+        batch = wire.encode(messages) if messages else b""
+        if len(batch) > _REPLAY_BYTES_MAX:
+            # Whoever is that far behind gets as much of the newest as a socket can take.
+            first = messages[0].position
+            while len(batch) > _REPLAY_BYTES_MAX and len(messages) > 1:
+                messages = messages[(len(messages) + 1) // 2 :]
+                batch = wire.encode(messages)
+            since = gap.after if gap else Position(first.epoch, first.offset - 1)
+            gap = Gap(since, messages[0].position)
+        notice = wire.gap(channel, gap) if gap else b""
+        self.write(notice + batch + wire.caught_up(channel, position))
 
     def leave(self) -> None:
         self._hub.unsubscribe_all(self)
@@ -85,6 +111,10 @@ class Session:
         for outcome in outcomes:
             if isinstance(outcome, GatewayError):
                 self.reply_error(outcome)
+
+    def end(self, error: GatewayError) -> None:
+        """Close the socket for this reason, in whatever state the session is."""
+        self._socket.refuse(error)
 
     def reply_error(self, error: GatewayError) -> None:
         """Say no in the client's format; where the format has no room for it, by closing."""

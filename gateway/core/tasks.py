@@ -18,6 +18,7 @@ class Tasks:
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
+        self._is_ending = False
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -29,6 +30,7 @@ class Tasks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._is_ending = True
         for task in self._running:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
@@ -39,6 +41,9 @@ class Tasks:
         task.add_done_callback(self._running.discard)
         # A task that is cancelled before its first step has never begun its work.
         task.add_done_callback(lambda _: work.close())
+        if self._is_ending:
+            # The block has cancelled what ran, and would wait for this one as long as it likes.
+            task.cancel()
         return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:

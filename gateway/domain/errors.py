@@ -36,6 +36,12 @@ class InvalidToken(GatewayError):
     code = "invalid_token"
 
 
+class InvalidCredentials(GatewayError):
+    """A name and a password that do not belong together; it never says which of them is wrong."""
+
+    code = "invalid_credentials"
+
+
 class Denied(GatewayError):
     """The caller is known and may not do this; the detail names the rule that decided."""
 
@@ -52,6 +58,18 @@ class KeyReused(GatewayError):
     """An idempotency key came back with another message."""
 
     code = "key_reused"
+
+
+class Conflict(GatewayError):
+    """What is asked for exists already."""
+
+    code = "conflict"
+
+
+class NotFound(GatewayError):
+    """There is no such thing, or it is none of the caller's business that there is."""
+
+    code = "not_found"
 
 
 class LimitReached(GatewayError):

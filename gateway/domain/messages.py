@@ -1,6 +1,12 @@
 """What travels: a publication on its way in, a message on its way out, and its position."""
 
+import re
 from typing import NamedTuple
+
+from gateway.domain.errors import InvalidRequest
+
+# No channel counts that far, and a number of 15 digits is the same one in every JSON reader.
+_POSITION = re.compile(r"([A-Za-z0-9_\-]{1,32}):(0|[1-9][0-9]{0,14})|:0")
 
 
 class Position(NamedTuple):
@@ -8,11 +14,29 @@ class Position(NamedTuple):
 
     Offsets count 1, 2, 3 … within an epoch. When the stored state of a channel is lost, the
     count starts again under a new epoch: without it, message 4 of the new life could be taken
-    for message 4 of the old one.
+    for message 4 of the old one. `BEGINNING` stands before the first message of any epoch, and
+    is where a channel is that was never used.
     """
 
     epoch: str
     offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Position":
+        """Read ``EPOCH:OFFSET``, as ``str`` writes it; raises `InvalidRequest`."""
+        if not _POSITION.fullmatch(text):
+            raise InvalidRequest(
+                "a position is EPOCH:OFFSET as a message has them, like 5f3c9a2e:42, or :0 for "
+                "the beginning"
+            )
+        epoch, _, offset = text.partition(":")
+        return cls(epoch, int(offset))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+
+BEGINNING = Position("", 0)
 
 
 class Draft(NamedTuple):

@@ -22,7 +22,11 @@ class SlowConsumer(StrEnum):
 
 
 class Namespace(NamedTuple):
+    """``history_length`` is in messages; 0 keeps none. Each publish starts the seconds anew."""
+
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT
+    history_length: int = 100
+    history_seconds: int = 300
 
 
 class Namespaces:

@@ -21,6 +21,7 @@ class Principal:
 
     ``grants`` maps an action to channel patterns. An action that is absent is not limited by
     grants; an action that is present is limited to its patterns, and an empty list is nothing.
+    ``session_id`` names the login that the token came from; "" if it came from none.
     Times are seconds since 1970.
     """
 
@@ -30,6 +31,7 @@ class Principal:
     expires_at: int
     roles: frozenset[str] = frozenset()
     grants: dict[Action, tuple[str, ...]] = field(default_factory=dict)
+    session_id: str = ""
 
     @property
     def is_admin(self) -> bool:

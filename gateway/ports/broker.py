@@ -1,13 +1,31 @@
 """The promise of whatever carries messages between replicas."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.domain.errors import GatewayError
+from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Message, Publication, Receipt
 
-Deliver = Callable[[Sequence[Message]], None]
+
+class Listener(Protocol):
+    """Who takes what arrives; nothing in it waits."""
+
+    @abstractmethod
+    def deliver(self, messages: Sequence[Message]) -> None:
+        """Everything that is ready at once, in order."""
+
+    @abstractmethod
+    def signalled(self, data: bytes) -> None:
+        """What a replica, perhaps this one, sent with `Broker.signal`."""
+
+    @abstractmethod
+    def connected(self) -> None:
+        """The broker listens from now on: for the first time, or again after it was cut off.
+
+        Messages and signals of the time before may have been missed.
+        """
 
 
 class Broker(Protocol):
@@ -20,7 +38,12 @@ class Broker(Protocol):
     - a replica gets nothing of channels that it did not subscribe;
     - the offsets of one channel rise by exactly one, and messages arrive in their order;
     - giving the position, storing and sending are one step: a receipt means all of it;
-    - an idempotency key used twice on a channel publishes once and answers the same receipt.
+    - an idempotency key used twice on a channel publishes once and answers the same receipt;
+    - a channel keeps its last messages, as many and as long as its namespace says: a message
+      with a receipt is among them at once; ``tests/contracts/test_history.py`` checks these;
+    - the position outlives the messages; once it is lost, so is what is left of them, and the
+      channel starts again under a new epoch;
+    - a signal reaches every replica that is connected, the sender included, at most once.
     """
 
     @abstractmethod
@@ -29,6 +52,14 @@ class Broker(Protocol):
 
         Entries are a `Receipt`, `KeyReused`, or `Unavailable`. Nothing is ever sent twice to
         make up for a lost answer: then the entry says that the outcome is unknown.
+        """
+
+    @abstractmethod
+    async def history(self, channel: str, query: HistoryQuery) -> History:
+        """What the channel keeps, and where it is, as of one moment after this call.
+
+        Changes nothing: a channel that was never used is at `BEGINNING` before and after. Waits
+        for `run`, as publishing does. Raises `Unavailable`.
         """
 
     @abstractmethod
@@ -44,11 +75,12 @@ class Broker(Protocol):
         """Stop; takes effect in order with calls of `subscribe` before and after it."""
 
     @abstractmethod
-    async def run(self, deliver: Deliver) -> None:
-        """Hand arriving messages to ``deliver`` until cancelled; reconnect as needed.
+    async def signal(self, data: bytes) -> None:
+        """Tell every replica something that is not for clients; raises `Unavailable`."""
 
-        ``deliver`` gets everything that is ready at once, in order, and never waits.
-        """
+    @abstractmethod
+    async def run(self, listener: Listener) -> None:
+        """Hand over what arrives until cancelled; reconnect as needed."""
 
     @property
     @abstractmethod

@@ -1,7 +1,7 @@
 """The promise of whatever knows who is connected, on all replicas."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 
@@ -20,6 +20,10 @@ class Presence(Protocol):
     @abstractmethod
     async def announce(self, counts: Mapping[str, int]) -> None:
         """Set the number of connections of these users on this replica; 0 removes a user."""
+
+    @abstractmethod
+    async def totals(self, users: Collection[str]) -> dict[str, int]:
+        """The number of connections of these users on all replicas; 0 is left out."""
 
     @abstractmethod
     async def renew(self) -> bool:

@@ -5,13 +5,22 @@ a browser that logged in here sends a cookie, which needs the same origin, becau
 sends it along for every page that asks.
 """
 
+import hmac
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from gateway.domain.errors import Denied, InvalidRequest, InvalidToken
 
 SUBPROTOCOL = "bearer"
 COOKIE = "gateway_token"
+CSRF_COOKIE = "gateway_csrf"
+CSRF_HEADER = "x-csrf-token"
+
+
+class FoundToken(NamedTuple):
+    text: str
+    is_cookie: bool
 
 
 def find_token(
@@ -20,7 +29,7 @@ def find_token(
     *,
     query_allowed: bool,
     allowed_origins: frozenset[str],
-) -> str:
+) -> FoundToken:
     """Return the one token of a request; names in ``headers`` are in lower case.
 
     Raises `InvalidToken` when there is none, `InvalidRequest` when two places disagree or the
@@ -45,7 +54,9 @@ def find_token(
         found.extend(query["token"])
 
     # A cookie comes along by itself, so a token that was put somewhere on purpose goes first.
-    if not found and (cookies := _cookies(headers)):
+    is_cookie = False
+    if not found and (cookies := _cookies(headers, COOKIE)):
+        is_cookie = True
         check_origin(headers, allowed_origins, required=True)
         found.extend(cookies)
 
@@ -53,7 +64,18 @@ def find_token(
         raise InvalidToken("a token is needed")
     if len(set(found)) > 1:
         raise InvalidRequest("two different tokens were sent; which one counts?")
-    return found[0]
+    return FoundToken(found[0], is_cookie)
+
+
+def check_csrf(headers: Mapping[str, str]) -> None:
+    """Raise `Denied` unless the request repeats the second cookie of the login in a header.
+
+    A foreign page can make a browser send both cookies, but can read neither.
+    """
+    cookies = _cookies(headers, CSRF_COOKIE)
+    given = headers.get(CSRF_HEADER, "")
+    if len(cookies) != 1 or not hmac.compare_digest(cookies[0].encode(), given.encode()):
+        raise Denied(f"csrf: with a cookie, {CSRF_HEADER} repeats the cookie {CSRF_COOKIE}")
 
 
 def subprotocols(headers: Mapping[str, str]) -> list[str]:
@@ -75,7 +97,8 @@ def check_origin(
     """
     origin = headers.get("origin")
     if origin is None:
-        if required:
+        # A page's own GET has no Origin; this header stands in, and no page can write it.
+        if required and headers.get("sec-fetch-site") != "same-origin":
             raise Denied("origin: a cookie counts only with an Origin header")
         return
     if origin in allowed_origins or _is_own(origin, headers.get("host", "")):
@@ -92,12 +115,12 @@ def _is_own(origin: str, host: str) -> bool:
         return False
 
 
-def _cookies(headers: Mapping[str, str]) -> list[str]:
-    """The tokens among the cookies, without looking at the others.
+def _cookies(headers: Mapping[str, str], wanted: str) -> list[str]:
+    """The values of one cookie, without looking at the others.
 
     `http.cookies` gives up on all of them where another application's cookie is malformed, and
     of two with one name it takes the last, which a page on a sibling domain may have set.
     """
     pairs = (part.partition("=") for part in headers.get("cookie", "").split(";"))
-    found = [value.strip().strip('"') for name, _, value in pairs if name.strip() == COOKIE]
+    found = [value.strip().strip('"') for name, _, value in pairs if name.strip() == wanted]
     return [token for token in found if token]

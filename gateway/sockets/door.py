@@ -1,20 +1,26 @@
 """What every WebSocket door decides in the same way: who may come in, and to what."""
 
-from collections.abc import Callable, Sequence
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from websockets.extensions import Extension
 
+from gateway.core.addresses import Network, bucket_of, client_address
 from gateway.core.hub import Hub
 from gateway.core.roster import Roster
 from gateway.core.session import Session
 from gateway.core.tasks import Tasks
+from gateway.core.tickets import TicketOffice
 from gateway.core.tokens import TokenVerifier
+from gateway.core.track import Gap, Start
 from gateway.core.wheel import Wheel
 from gateway.domain.channels import check_channel
-from gateway.domain.errors import GatewayError, InvalidRequest, Unavailable
-from gateway.domain.messages import Message
+from gateway.domain.errors import GatewayError, InvalidRequest, LimitReached, Unavailable
+from gateway.domain.messages import Message, Position
 from gateway.domain.namespaces import Namespaces, SlowConsumer
 from gateway.domain.principal import Principal
 from gateway.protocols.compression import compressed_text_frame, negotiate
@@ -25,7 +31,10 @@ from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.outbox import Outbox
 
 PATH_PREFIX = "/ws/"
-_PARAMETERS = {"token", "format"}
+DOOR = "door"  # the name under which the lifespan state carries the `Door`
+logger = logging.getLogger(__name__)
+
+_PARAMETERS = {"token", "ticket", "format", "since", "history"}
 
 
 class FrameWire:
@@ -40,15 +49,32 @@ class FrameWire:
             self._frame_of(encode_message(self._format, message)) for message in messages
         )
 
+    def gap(self, channel: str, gap: Gap) -> bytes:
+        since, next = str(gap.after), str(gap.before)
+        return self._notice("gap", channel=channel, reason=gap.reason, since=since, next=next)
+
+    def caught_up(self, channel: str, position: Position) -> bytes:
+        epoch, offset = position
+        return self._notice("caught_up", channel=channel, epoch=epoch, offset=offset)
+
+    def _notice(self, kind: str, **fields: object) -> bytes:
+        if self._format is not Format.JSON:
+            return b""
+        return text_frame(encode_notice(kind, **fields))
+
 
 FRAME_WIRES = {format: FrameWire(format, text_frame) for format in Format}
 COMPRESSED_WIRES = {format: FrameWire(format, compressed_text_frame) for format in Format}
 
 
 class Admission(NamedTuple):
-    principal: Principal
+    """``principal`` is None for a ticket, which `Door.redeem` turns into one."""
+
+    principal: Principal | None
+    ticket: str
     channel: str
     format: Format
+    start: Start | None
 
 
 @dataclass(slots=True)
@@ -70,8 +96,12 @@ class Door:
     hub: Hub
     roster: Roster
     verifier: TokenVerifier
+    tickets: TicketOffice
+    check: Callable[[Principal], None]
+    trouble: Callable[[], str]
     wheel: Wheel
     tasks: Tasks
+    trusted_networks: Sequence[Network]
     allowed_origins: frozenset[str]
     token_in_url_allowed: bool
     namespaces: Namespaces
@@ -79,9 +109,14 @@ class Door:
     message_bytes_max: int
     outbox_bytes_max: int
     sockets_max: int
+    sockets_per_user_max: int
+    sockets_per_address_max: int
     ping_interval_seconds: int
     ping_timeout_seconds: int
     close_timeout_seconds: int
+    expiry_notice_seconds: int
+    history_page_max: int
+    by_address: Counter[str] = field(default_factory=Counter)
     counts: SocketCounts = field(default_factory=SocketCounts)
 
     def outbox(self, channel: str) -> Outbox:
@@ -97,7 +132,12 @@ class Door:
         )
         return text_frame(notice)
 
-    def admit(self, upgrade: Upgrade) -> Admission:
+    def address_of(self, peer: Any, upgrade: Upgrade) -> str:
+        """Where a client comes from; ``peer`` is what the transport calls its other end."""
+        host = str(peer[0]) if isinstance(peer, tuple | list) and peer else ""
+        return client_address(host, upgrade.headers.get("x-forwarded-for"), self.trusted_networks)
+
+    def admit(self, upgrade: Upgrade, address: str) -> Admission:
         """Decide without waiting; raises a `GatewayError` that becomes a close code.
 
         The channel's name is looked at before anything else is asked, and the permission to
@@ -113,13 +153,73 @@ class Door:
         if len(formats) != 1:
             raise InvalidRequest("format was given twice")
         format = Format.parse(formats[0])
+        start = start_of(query, self.history_page_max)
+        if self.trouble():
+            # Nobody would hear anything, and a token that was revoked meanwhile would pass.
+            raise Unavailable("this replica has lost touch with the others", retry_after_seconds=2)
+        if self.sockets_per_address_max:
+            self._check_address(bucket_of(address))
+        if "ticket" in query:
+            if len(query["ticket"]) != 1 or "token" in query:
+                raise InvalidRequest("a ticket comes alone and once")
+            return Admission(None, query["ticket"][0], channel, format, start)
         token = find_token(
             upgrade.headers,
             query,
             query_allowed=self.token_in_url_allowed,
             allowed_origins=self.allowed_origins,
         )
-        return Admission(self.verifier.verify(token), channel, format)
+        principal = self.verifier.verify(token.text)
+        self._check_user(principal)
+        return Admission(principal, "", channel, format, start)
+
+    async def redeem(self, ticket: str) -> Principal:
+        """The other half of `admit` for a ticket; raises a `GatewayError`."""
+        principal = await self.tickets.redeem(ticket)
+        self.check(principal)
+        self._check_user(principal)
+        return principal
+
+    def _check_user(self, principal: Principal) -> None:
+        # Here for this replica alone, at once; the roster counts on all of them.
+        most = self.sockets_per_user_max
+        if most and self.roster.count_of(principal.subject) >= most:
+            raise LimitReached(f"limit: a user has at most {most} sockets", 5)
+
+    def _check_address(self, bucket: str) -> None:
+        most = self.sockets_per_address_max
+        if bucket and self.by_address[bucket] >= most:
+            raise LimitReached(f"limit: an address has at most {most} sockets", 5)
+
+    def enter(self, session: Session, address: str) -> None:
+        """A socket goes live; `leave` has to follow."""
+        self.counts.open += 1
+        self.counts.accepted += 1
+        self.roster.join(session)
+        if self.sockets_per_address_max and address:
+            self.by_address[bucket_of(address)] += 1
+
+    def leave(self, session: Session, address: str) -> None:
+        self.counts.open -= 1
+        self.roster.leave(session)
+        if self.sockets_per_address_max and address:
+            bucket = bucket_of(address)
+            self.by_address[bucket] -= 1
+            if not self.by_address[bucket]:
+                del self.by_address[bucket]
+
+    def refused(self, upgrade: Upgrade, refusal: GatewayError) -> None:
+        """Count and log it, in the words that the client gets."""
+        self.counts.refused += 1
+        channel = upgrade.path.removeprefix(PATH_PREFIX)[:200]
+        logger.info("a socket on %s was refused: %s", ascii(channel), ascii(refusal.detail)[1:-1])
+
+    def expiry_notice(self, session: Session) -> bytes:
+        """The notice that a token expires soon, as a payload; empty in formats without notices."""
+        if session.format is not Format.JSON:
+            return b""
+        expires_at = session.principal.expires_at
+        return encode_notice("expires", channel=session.channel, expires_at=expires_at)
 
     def compression(self, upgrade: Upgrade) -> tuple[str, Extension] | None:
         """What `negotiate` agrees on, where compression is turned on and the client offers it."""
@@ -133,6 +233,21 @@ class Door:
         except GatewayError as refusal:
             return refusal
         return None
+
+
+def start_of(query: Mapping[str, Sequence[str]], newest_max: int) -> Start | None:
+    """Where a client wants to begin, from ``since`` or ``history``; raises `InvalidRequest`."""
+    given = [(name, text) for name in ("since", "history") for text in query.get(name, ())]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise InvalidRequest("since or history, and once")
+    ((name, text),) = given
+    if name == "since":
+        return Start(Position.parse(text))
+    if not re.fullmatch("[0-9]{1,6}", text) or not 0 < int(text) <= newest_max:
+        raise InvalidRequest(f"history is a number from 1 to {newest_max}")
+    return Start(None, int(text))
 
 
 def chosen_subprotocol(upgrade: Upgrade) -> str | None:

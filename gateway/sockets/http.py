@@ -8,6 +8,7 @@ before anything else sees it.
 
 import asyncio
 import http
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.sockets.door import DOOR, PATH_PREFIX
+
 # A little less than 8 KiB: uvicorn's WebSocket class never answers a longer line, and a line is
 # the URL and the words around it.
 URL_BYTES_MAX = 8000
@@ -23,6 +26,29 @@ HEADER_BYTES_MAX = 8000
 HEAD_BYTES_MAX = 32768
 HEADERS_MAX = 100
 _LINGER_SECONDS = 2.0
+
+# A whole handshake that needs no parser: in one piece, with nothing in it that could be read in
+# two ways, within every limit above. Parsing it header by header costs a quarter of a connect.
+_PLAIN_HANDSHAKE = re.compile(
+    rb"GET %s[!\"$-~]* HTTP/1\.1\r\n"
+    rb"(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n){1,%d}\r\n"
+    % (re.escape(PATH_PREFIX).encode(), HEADERS_MAX)
+)
+_HAS_UPGRADE = re.compile(
+    rb"(?=.*\r\nupgrade:[ \t]*websocket[ \t]*\r\n)"
+    rb"(?=.*\r\nconnection:(?:[^\r]*,)?[ \t]*upgrade[ \t]*[,\r])"
+    rb"(?!.*\r\n(?:content-length|transfer-encoding|expect):)",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def is_plain_handshake(head: bytes) -> bool:
+    """Whether these bytes are one handshake for a gateway's socket, and beyond any doubt."""
+    return (
+        len(head) <= HEADER_BYTES_MAX
+        and _PLAIN_HANDSHAKE.fullmatch(head) is not None
+        and _HAS_UPGRADE.match(head) is not None
+    )
 
 
 def error_response(status: int, detail: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
@@ -53,6 +79,7 @@ class LimitedHttp(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._request_timeout_seconds = request_timeout_seconds
         self._head_bytes = 0
+        self._is_fresh = True
         self._in_head = True
         self._started = False
         self._refusal: tuple[int, str] | None = None
@@ -69,6 +96,11 @@ class LimitedHttp(HttpToolsProtocol):
         self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_fresh:
+            self._is_fresh = False
+            if DOOR in self.app_state and is_plain_handshake(data):
+                self._become_socket(data)
+                return
         if self._refusal is not None:
             return
         if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
@@ -138,6 +170,16 @@ class LimitedHttp(HttpToolsProtocol):
         if self._refusal is None:
             super().handle_websocket_upgrade()
             self.parser = None  # type: ignore[assignment]  # or both would wait for the collector
+
+    def _become_socket(self, head: bytes) -> None:
+        """What `handle_websocket_upgrade` ends in, with the head as it came."""
+        self._expect_nothing()
+        self.connections.discard(self)
+        socket = self.ws_protocol_class(self.config, self.server_state, self.app_state)  # type: ignore[call-arg, misc]
+        socket.connection_made(self.transport)
+        socket.data_received(head)
+        self.transport.set_protocol(socket)
+        self.parser = None  # type: ignore[assignment]  # or both would wait for the collector
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "this is not an HTTP request")

@@ -13,20 +13,21 @@ from uvicorn.server import ServerState
 
 from gateway.core.session import Session
 from gateway.domain.errors import GatewayError
+from gateway.domain.principal import Principal
 from gateway.protocols.upgrade import BadUpgrade, Upgrade, accept_upgrade, parse_upgrade
 from gateway.sockets.closing import RESTART
 from gateway.sockets.door import (
     COMPRESSED_WIRES,
+    DOOR,
     FRAME_WIRES,
     PATH_PREFIX,
+    Admission,
     Door,
     chosen_subprotocol,
 )
 from gateway.sockets.hardened import HardenedWebSockets
 from gateway.sockets.http import error_response
 from gateway.sockets.live import LiveSocket
-
-DOOR = "door"  # the name under which the lifespan state carries the `Door`
 
 _RETRY_MS_ON_RESTART = 1000
 
@@ -102,35 +103,49 @@ class NativeSocket(LiveSocket):
 
     def _admit(self, upgrade: Upgrade, response: bytes) -> None:
         door = self._door
+        self._address = door.address_of(self._transport.get_extra_info("peername"), upgrade)
+        session: Session | None = None
         try:
-            principal, channel, format = door.admit(upgrade)
-            wire = (COMPRESSED_WIRES if self._extensions else FRAME_WIRES)[format]
-            session = Session(self, door.hub, principal, channel, format, wire, self._hold)
-            if session.join_if_held():
-                self._accept(session, response)
-                return
+            admission = door.admit(upgrade, self._address)
+            if admission.principal is not None:
+                session = self._session_of(admission, admission.principal)
+                if admission.start is None and session.join_if_held():
+                    self._accept(session, response)
+                    return
         except GatewayError as refusal:
-            self._reject(refusal, response)
+            self._reject(upgrade, refusal, response)
             return
         self._transport.pause_reading()
-        door.tasks.start(self._join(session, response), "join")
+        door.tasks.start(self._join(upgrade, admission, session, response), "join")
 
-    async def _join(self, session: Session, response: bytes) -> None:
+    def _session_of(self, admission: Admission, principal: Principal) -> Session:
+        channel, format = admission.channel, admission.format
+        wire = (COMPRESSED_WIRES if self._extensions else FRAME_WIRES)[format]
+        return Session(self, self._door.hub, principal, channel, format, wire, self._hold)
+
+    async def _join(
+        self, upgrade: Upgrade, admission: Admission, session: Session | None, response: bytes
+    ) -> None:
         # The 101 waits for the broker's confirmation: to a plain client it is the sign that
         # nothing published from now on will be missed.
-        counts = self._door.counts
-        counts.joining += 1
+        door = self._door
+        door.counts.joining += 1
         try:
-            await session.join()
+            if session is None:
+                session = self._session_of(admission, await door.redeem(admission.ticket))
+            await session.join(admission.start)
+            door.check(session.principal)  # it may have been revoked while we waited
         except GatewayError as refusal:
-            self._reject(refusal, response)
+            if session is not None:
+                session.leave()
+            self._reject(upgrade, refusal, response)
         except BaseException:
             self._transport.abort()
             raise
         else:
             self._accept(session, response)
         finally:
-            counts.joining -= 1
+            door.counts.joining -= 1
             self._transport.resume_reading()
 
     def _accept(self, session: Session, response: bytes) -> None:
@@ -138,13 +153,12 @@ class NativeSocket(LiveSocket):
             session.leave()
             return
         early, self._early = self._early or [], None
-        self._door.counts.accepted += 1
         self._go_live(session)
         self._transport.write(b"".join((response, *early)))
 
-    def _reject(self, refusal: GatewayError, response: bytes) -> None:
+    def _reject(self, upgrade: Upgrade, refusal: GatewayError, response: bytes) -> None:
         """Accept and then close: before the accept, browsers and websocat see only 1006."""
-        self._door.counts.refused += 1
+        self._door.refused(upgrade, refusal)
         self._early = None
         self._transport.write(response)
         self.refuse(refusal)

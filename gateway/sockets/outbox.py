@@ -27,7 +27,8 @@ class Outbox:
 
         Return False when it does not fit and nothing may be dropped: the reader has to go.
         """
-        if self._policy is SlowConsumer.LATEST_ONLY:
+        if self._policy is SlowConsumer.LATEST_ONLY and (self._batches or elsewhere):
+            # Only who lags gets less: with nothing before it, a batch goes out as it is.
             self._drop(len(self._batches))
             newest = last_frame(batch)
             self._dropped += count_frames(batch) - 1

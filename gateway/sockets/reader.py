@@ -34,12 +34,15 @@ class Incoming(NamedTuple):
     """What some bytes meant. A message is a text, or None for a binary one.
 
     ``reply`` are the frames that answer: pongs, and the close frame where ``end`` says so.
-    The end is told once.
+    The end is told once, and ``closing`` is its code and reason. ``binaries`` has what each
+    None stands for, in their order.
     """
 
     messages: Sequence[str | None]
     reply: bytes = b""
     end: End | None = None
+    closing: tuple[int, str] | None = None
+    binaries: Sequence[bytes] = ()
 
 
 class MessageReader:
@@ -59,18 +62,25 @@ class MessageReader:
     def read(self, data: bytes) -> Incoming:
         if self._end is not None:
             return Incoming(())  # thrown away unparsed: a flood costs nothing
-        self._parser.receive_data(data)
+        parser = self._parser
+        parser.receive_data(data)
         messages: list[str | None] = []
-        for event in self._parser.events_received():
-            if isinstance(event, Frame) and (violation := self._take(event, messages)):
+        binaries: list[bytes] = []
+        for event in parser.events_received():
+            if isinstance(event, Frame) and (violation := self._take(event, messages, binaries)):
                 self._end = End.BROKEN
-                return Incoming(messages, close_frame(*violation), self._end)
-        outputs = self._parser.data_to_send()
+                return Incoming(messages, close_frame(*violation), self._end, violation, binaries)
+        outputs = parser.data_to_send()
+        closing = None
         if b"" in outputs:  # the parser wants the connection closed
-            self._end = End.BROKEN if self._parser.close_rcvd is None else End.CLOSED
-        return Incoming(messages, b"".join(outputs), self._end)
+            self._end = End.BROKEN if parser.close_rcvd is None else End.CLOSED
+            if close := parser.close_rcvd or parser.close_sent:
+                closing = (int(close.code), close.reason)
+        return Incoming(messages, b"".join(outputs), self._end, closing, binaries)
 
-    def _take(self, frame: Frame, messages: list[str | None]) -> tuple[int, str] | None:
+    def _take(
+        self, frame: Frame, messages: list[str | None], binaries: list[bytes]
+    ) -> tuple[int, str] | None:
         """Add the message that this frame completes; return a violation's code and reason."""
         if frame.opcode not in _MESSAGE_OPCODES:
             return None
@@ -83,8 +93,12 @@ class MessageReader:
             return (_TOO_MANY, "too many fragments in one message") if is_flood else None
         data = b"".join(self._fragments)
         self._fragments.clear()
+        if self._is_binary:
+            messages.append(None)
+            binaries.append(data)
+            return None
         try:
-            messages.append(None if self._is_binary else data.decode())
+            messages.append(data.decode())
         except UnicodeDecodeError:
             return INVALID_DATA, "a text message is UTF-8"
         return None

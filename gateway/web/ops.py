@@ -1,22 +1,60 @@
 """What a balancer, an orchestrator and an operator ask."""
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from gateway.domain.errors import Unavailable
+
 Readiness = Callable[[], str]
 Statistics = Callable[[], dict[str, int]]
+CountLogins = Callable[[], Awaitable[int]]
+Jwks = Callable[[], Mapping[str, Any]]
+
+_COUNT_SECONDS = 1.0
+
+
+class _LoginCount:
+    """Asks the database at most once a second, whoever asks us how often."""
+
+    def __init__(self, count: CountLogins) -> None:
+        self._count = count
+        self._lock = asyncio.Lock()
+        self._value: int | None = None
+        self._until = 0.0
+
+    async def value(self) -> int | None:
+        """None while the database does not answer."""
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                try:
+                    self._value = await self._count()
+                except Unavailable:
+                    self._value = None
+                self._until = time.monotonic() + _COUNT_SECONDS
+            return self._value
 
 
 def router(
-    *, replica: str, version: str, redis_used: bool, readiness: Readiness, statistics: Statistics
+    *,
+    replica: str,
+    version: str,
+    redis_used: bool,
+    readiness: Readiness,
+    redis_trouble: Readiness,
+    statistics: Statistics,
+    count_logins: CountLogins,
+    jwks: Jwks,
 ) -> APIRouter:
     """``readiness`` says why this replica should get no clients right now, "" if it should."""
     routes = APIRouter(tags=["operate"])
     started = time.monotonic()
+    login_count = _LoginCount(count_logins)
 
     @routes.get("/livez")
     async def livez() -> dict[str, str]:
@@ -35,11 +73,15 @@ def router(
     async def health() -> JSONResponse:
         """How this replica is, for people. 503 while it is not ready."""
         trouble = readiness()
-        redis = ("unreachable" if trouble else "connected") if redis_used else "not used"
+        redis = ("unreachable" if redis_trouble() else "connected") if redis_used else "not used"
+        logins = await login_count.value()
         return JSONResponse(
             {
                 "status": "unhealthy" if trouble else "healthy",
+                "database": "unreachable" if logins is None else "connected",
                 "redis": redis,
+                "live_tokens": logins,
+                "redis_tokens": logins,  # the name that clients of older services look for
                 "replica": replica,
                 "version": version,
                 "uptime_seconds": int(time.monotonic() - started),
@@ -48,6 +90,11 @@ def router(
             },
             503 if trouble else 200,
         )
+
+    @routes.get("/.well-known/jwks.json")
+    async def keys() -> JSONResponse:
+        """The public keys that verify our tokens (RFC 7517); none where a secret signs them."""
+        return JSONResponse(dict(jwks()), headers={"Cache-Control": "public, max-age=300"})
 
     @routes.get("/ws/{channel:path}", include_in_schema=False)
     async def not_a_socket(channel: str) -> JSONResponse:

@@ -12,20 +12,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from gateway.domain.errors import (
+    Conflict,
     Denied,
     GatewayError,
     InvalidChannel,
+    InvalidCredentials,
     InvalidRequest,
     InvalidToken,
     KeyReused,
     LimitReached,
+    NotFound,
     TooBig,
     Unavailable,
 )
 
 _STATUSES: dict[type[GatewayError], int] = {
     InvalidToken: 401,
+    InvalidCredentials: 401,
     Denied: 403,
+    NotFound: 404,
+    Conflict: 409,
     TooBig: 413,
     InvalidChannel: 422,
     InvalidRequest: 422,
@@ -57,7 +63,7 @@ def problem_of(error: GatewayError) -> dict[str, object]:
 
 def respond(error: GatewayError) -> Response:
     headers = {}
-    if isinstance(error, InvalidToken):
+    if isinstance(error, InvalidToken | InvalidCredentials):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, LimitReached | Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
@@ -69,6 +75,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(GatewayError)
     async def refused(request: Request, error: GatewayError) -> Response:
+        if isinstance(error, InvalidToken | InvalidCredentials | Denied | LimitReached):
+            # The words that the caller gets; the path without its query, where tokens stand.
+            path, words = ascii(request.url.path[:200]), ascii(error.detail)[1:-1]
+            logger.info("%s %s was refused: %s", request.method, path, words)
         return respond(error)
 
     @app.exception_handler(ClientDisconnect)

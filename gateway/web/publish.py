@@ -10,7 +10,8 @@ from gateway.core.hub import Hub
 from gateway.domain.errors import GatewayError, InvalidRequest, TooBig, Unavailable
 from gateway.domain.messages import Draft, Receipt
 from gateway.web.auth import Authenticate
-from gateway.web.problems import UnsupportedMedia, problem_of, respond
+from gateway.web.bodies import json_object, media_type, read_body
+from gateway.web.problems import problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -65,7 +66,7 @@ def router(
         """
         principal = authenticate(request)
         key = _idempotency_key(request)
-        body = _json_object(request, await _read(request, request_bytes_max))
+        body = json_object(request, await read_body(request, request_bytes_max))
         drafts = _drafts(body, key, batch_messages_max)
         outcomes = await hub.publish_many(principal, drafts)
         if isinstance(outcomes[0], Unavailable) and all(
@@ -107,18 +108,8 @@ def _idempotency_key(request: Request) -> str:
     return key
 
 
-async def _read(request: Request, bytes_max: int) -> bytes:
-    # Counted while it arrives: a length that the header promises need not be true.
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > bytes_max:
-            raise TooBig(f"a request has at most {bytes_max} bytes")
-    return bytes(body)
-
-
 async def _single_data(request: Request, bytes_max: int) -> bytes:
-    body = await _read(request, bytes_max)
+    body = await read_body(request, bytes_max)
     messages = request.query_params.getlist("message")
     if messages:
         if body or len(messages) > 1:
@@ -126,29 +117,15 @@ async def _single_data(request: Request, bytes_max: int) -> bytes:
         return orjson.dumps(messages[0])
     if not body:
         raise InvalidRequest('nothing to publish: send {"data": …}, a text body, or ?message=')
-    if _media_type(request) == "text/plain":
+    if media_type(request) == "text/plain":
         try:
             return orjson.dumps(body.decode())
         except UnicodeDecodeError:
             raise InvalidRequest("a text body is UTF-8") from None
-    value = _json_object(request, body)
+    value = json_object(request, body)
     if value.keys() != {"data"}:
         raise InvalidRequest('a JSON body is {"data": …} and nothing else')
     return _encoded(value["data"])
-
-
-def _json_object(request: Request, body: bytes) -> dict[str, Any]:
-    if _media_type(request) != "application/json":
-        raise UnsupportedMedia(
-            "send Content-Type: application/json with JSON, or text/plain with text for one message"
-        )
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidRequest("the body is not a JSON object")
-    return value
 
 
 def _encoded(data: Any) -> bytes:
@@ -156,10 +133,6 @@ def _encoded(data: Any) -> bytes:
         return orjson.dumps(data)
     except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
         raise InvalidRequest("the data is nested too deeply") from None
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _drafts(body: dict[str, Any], key: str, messages_max: int) -> list[Draft]:

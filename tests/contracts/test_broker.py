@@ -271,3 +271,13 @@ async def test_a_caller_that_goes_away_does_not_take_its_message_back(replica: R
     await publish(replica.broker, "room", b"2")
 
     assert [m.data for m in await replica.inbox.wait_for(2)] == [b"1", b"2"]
+
+
+async def test_a_signal_reaches_its_sender_once(replica: Replica) -> None:
+    await replica.broker.signal(b"one")
+    await replica.broker.signal(b"two")
+    assert await replica.inbox.wait_for_signals(2) == [b"one", b"two"]
+
+
+async def test_a_replica_is_told_that_it_listens(replica: Replica) -> None:
+    assert replica.inbox.connections == 1

@@ -5,7 +5,8 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from fakeredis import TcpFakeServer
@@ -15,13 +16,36 @@ from redis.exceptions import ResponseError
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.adapters.redis.broker import RedisBroker
 from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import Pipe
-from gateway.adapters.redis.publisher import Publisher, Retention
+from gateway.adapters.redis.publisher import Publisher
 from gateway.adapters.redis.subscriber import Subscriber
 from gateway.domain.messages import Message, Publication
-from gateway.ports.broker import Broker
+from gateway.domain.namespaces import Namespace, Namespaces
+from gateway.ports.broker import Broker, Listener
 from tests.support.servers import free_port
+
+DATA_BYTES_MAX = 65_536
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long a broker keeps what belongs to a channel. ``named`` are other namespaces."""
+
+    history_length: int
+    history_seconds: int
+    state_seconds: int
+    idempotency_seconds: int
+    named: Mapping[str, Namespace] = field(default_factory=dict)
+
+    @property
+    def namespaces(self) -> Namespaces:
+        default = Namespace(
+            history_length=self.history_length, history_seconds=self.history_seconds
+        )
+        return Namespaces(default, self.named)
+
 
 RETENTION = Retention(
     history_length=100, history_seconds=300, state_seconds=3600, idempotency_seconds=60
@@ -34,7 +58,13 @@ def make_redis_broker(
     keys = Keys(prefix)
     redis = connect(url, timeout_seconds=timeout_seconds, connections_max=10)
     address = Address.parse(url)
-    pipe = Pipe(address, name="test", timeout_seconds=timeout_seconds)
+    publisher = Publisher(
+        Pipe(address, name=prefix, timeout_seconds=timeout_seconds),
+        keys,
+        retention.namespaces,
+        position_seconds=retention.state_seconds,
+        idempotency_seconds=retention.idempotency_seconds,
+    )
     subscriber = Subscriber(
         address,
         redis,
@@ -43,17 +73,31 @@ def make_redis_broker(
         timeout_seconds=timeout_seconds,
         ping_interval_seconds=0.2,
         ping_timeout_seconds=1.0,
-        data_bytes_max=65_536,
+        data_bytes_max=DATA_BYTES_MAX,
     )
-    return RedisBroker(redis, Publisher(pipe, keys, retention), subscriber)
+    reader = HistoryReader(
+        Pipe(address, name=f"{prefix}-history", timeout_seconds=timeout_seconds),
+        keys,
+        data_bytes_max=DATA_BYTES_MAX,
+    )
+    return RedisBroker(redis, publisher, subscriber, reader)
 
 
-def make_memory_broker() -> MemoryBroker:
-    return MemoryBroker(idempotency_seconds=60)
+def make_memory_broker(
+    retention: Retention = RETENTION, clock: Callable[[], float] = time.monotonic
+) -> MemoryBroker:
+    return MemoryBroker(
+        retention.namespaces,
+        idempotency_seconds=retention.idempotency_seconds,
+        position_seconds=retention.state_seconds,
+        clock=clock,
+    )
 
 
 class _Handler(TCPFakeRequestHandler):
     """Answers an error and goes on, as Redis does; fakeredis' own closes the connection."""
+
+    disable_nagle_algorithm = True  # or what answers a pipeline takes 40 ms
 
     def setup(self) -> None:
         super().setup()
@@ -84,18 +128,34 @@ def fake_redis() -> Iterator[str]:
         thread.join()
 
 
-class Inbox:
+class Inbox(Listener):
     """Collects what a broker delivers, and waits for it."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.batches: list[int] = []
+        self.signals: list[bytes] = []
+        self.connections = 0
         self._arrived = asyncio.Event()
 
     def deliver(self, messages: Sequence[Message]) -> None:
         self.messages.extend(messages)
         self.batches.append(len(messages))
         self._arrived.set()
+
+    def signalled(self, data: bytes) -> None:
+        self.signals.append(data)
+        self._arrived.set()
+
+    def connected(self) -> None:
+        self.connections += 1
+
+    async def wait_for_signals(self, count: int, seconds: float = 5.0) -> list[bytes]:
+        async with asyncio.timeout(seconds):
+            while len(self.signals) < count:
+                self._arrived.clear()
+                await self._arrived.wait()
+        return self.signals
 
     async def wait_for(self, count: int, seconds: float = 5.0) -> list[Message]:
         async with asyncio.timeout(seconds):
@@ -122,7 +182,7 @@ class Replica:
 @contextlib.asynccontextmanager
 async def running(broker: Broker) -> AsyncIterator[Replica]:
     replica = Replica(broker)
-    task = asyncio.create_task(broker.run(replica.inbox.deliver))
+    task = asyncio.create_task(broker.run(replica.inbox))
     try:
         await replica.ready()
         yield replica

@@ -21,7 +21,6 @@ from tests.support.servers import SECRET
 
 ISSUER = TokenIssuer(
     SigningKey("1", SECRET.encode()),
-    algorithm="HS256",
     issuer="gateway",
     audience="gateway",
     lifetime_seconds_max=86_400,

@@ -8,15 +8,17 @@ ROOT = Path(gateway.__file__).parent
 TESTS = Path(__file__).parent
 
 ELSEWHERE = {
-    "__main__": "unit/test_cli.py starts it",
-    "adapters": "contracts and integration/redis",
+    "__main__": "unit/cli/test_serving.py starts it",
+    "adapters": "contracts, integration/redis and integration/sql",
     "app": "integration/web",
     "bench": "integration/test_bench.py, and what is pure in unit/bench",
     "configuration": "unit/test_settings.py",
     "domain/errors": "nothing but declarations",
-    "domain/messages": "nothing but declarations",
+    "outside": "integration",
     "ports": "contracts",
+    "replica": "integration",
     "server": "integration and e2e",
+    "signing": "unit/test_key_settings.py",
     "sockets": "integration/sockets",
     "web": "integration/web",
 }

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.app import make_verifier
 from gateway.configuration import load
 from gateway.secret_files import write_cluster_secrets, write_env_file
+from gateway.signing import make_verifier
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 

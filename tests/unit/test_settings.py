@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from gateway.app import make_verifier, with_secret
 from gateway.configuration import ConfigurationError, describe, load
 from gateway.settings import Environment, Settings
+from gateway.signing import make_verifier, with_secret
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -107,7 +107,9 @@ def test_a_directory_of_secrets_is_read(environ: Environ, directory: Path) -> No
     settings = load()
     assert settings.jwt_secret is not None
     assert settings.jwt_secret.get_secret_value() == SECRET
-    assert settings.jwt_retired_keys[0].secret.get_secret_value() == OLD_SECRET
+    (old,) = settings.jwt_retired_keys
+    assert old.secret is not None
+    assert old.secret.get_secret_value() == OLD_SECRET
 
 
 def test_the_file_env_may_name_the_other_sources(tmp_path: Path, directory: Path) -> None:
@@ -258,11 +260,17 @@ def test_an_unknown_section_of_the_toml_file_is_refused(environ: Environ, direct
         ("jwt_secret", ""),
         ("jwt_kid", ""),
         ("jwt_algorithm", "none"),
-        ("jwt_algorithm", "RS256"),
+        ("jwt_algorithm", "PS256"),
+        ("jwt_algorithm", "ES512"),
         ("jwt_algorithm", "HS256\n"),
         ("jwt_issuer", ""),
         ("jwt_audience", ""),
         ("jwt_leeway_seconds", "301"),
+        ("jwt_leeway_seconds", "0"),
+        ("jwt_private_key_file", "missing.pem"),
+        ("access_token_seconds", "0"),
+        ("refresh_token_seconds", "31536001"),
+        ("refresh_grace_seconds", "-1"),
         ("jwt_lifetime_seconds_max", "59"),
         ("redis_prefix", "a:b"),
         ("redis_prefix", "a*"),
@@ -277,6 +285,9 @@ def test_an_unknown_section_of_the_toml_file_is_refused(environ: Environ, direct
         ("sockets_max", "0"),
         ("jwt_retired_keys", CANARY),
         ("jwt_retired_keys", "{}"),
+        ("jwt_issuers", CANARY),
+        ("jwt_issuers", f'["{CANARY}"]'),
+        ("jwt_issuers", "[" * 100_000),
         ("namespaces", CANARY),
         ("jwt_retired_keys", f'["{CANARY}"]'),
     ],
@@ -317,10 +328,20 @@ def test_no_value_makes_the_reader_stumble(name: str, value: str) -> None:
         del os.environ[f"GATEWAY_{name.upper()}"]
 
 
-@pytest.mark.parametrize("name", ["publish_roles", "trusted_proxies", "allowed_origins"])
-def test_a_list_is_written_with_commas(environ: Environ, name: str) -> None:
-    environ(**{name: " https://a.example, https://b.example,, "})
-    assert getattr(load(), name) == ["https://a.example", "https://b.example"]
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("publish_roles", "editor", "admin"),
+        ("registration_roles", "user", "reader"),
+        ("trusted_proxies", "10.0.0.1", "fd00::/8"),
+        ("allowed_origins", "https://a.example", "https://b.example"),
+    ],
+)
+def test_a_list_is_written_with_commas(
+    environ: Environ, name: str, first: str, second: str
+) -> None:
+    environ(**{name: f" {first}, {second},, "})
+    assert getattr(load(), name) == [first, second]
     environ(**{name: ""})
     assert getattr(load(), name) == []
 
@@ -510,3 +531,37 @@ def test_the_description_is_readable(environ: Environ) -> None:
 
 def test_replicas_have_names_of_their_own() -> None:
     assert load().replica != load().replica
+
+
+@pytest.mark.parametrize("proxy", ["balancer", "10.0.0.1/8", "10.0.0", "*"])
+def test_a_proxy_is_an_address_or_a_network(environ: Environ, proxy: str) -> None:
+    """S29"""
+    environ(trusted_proxies=proxy)
+    assert "GATEWAY_TRUSTED_PROXIES" in refusal()
+
+
+@pytest.mark.parametrize("given", [{"host": "0.0.0.0"}, {"env": "production"}])
+def test_the_demo_is_for_this_machine_alone(environ: Environ, given: dict[str, str]) -> None:
+    environ(demo="true", **given)
+    assert "lets everybody log in as anybody" in refusal()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"history_seconds": "3601"},
+        {"namespaces": '{"news": {"history_seconds": 3601}, "other": {"history_messages": 1}}'},
+    ],
+)
+def test_history_does_not_outlive_the_position_of_its_channel(
+    environ: Environ, given: dict[str, str]
+) -> None:
+    environ(position_seconds="3600", **given)
+    assert "position_seconds is at least every history_seconds" in refusal()
+    assert load(position_seconds=3601).position_seconds == 3601
+
+
+@pytest.mark.parametrize("wrong", [{"history_messages": -1}, {"history_seconds": 0}])
+def test_a_namespace_keeps_no_less_than_nothing(environ: Environ, wrong: dict[str, int]) -> None:
+    environ(namespaces=json.dumps({"news": wrong}))
+    assert next(iter(wrong)).upper() in refusal()

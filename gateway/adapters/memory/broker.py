@@ -1,18 +1,19 @@
-"""The broker of a single replica: positions and keys in this process, no history kept."""
+"""The broker of a single replica: positions, history and keys in this process."""
 
 import asyncio
-import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gateway.adapters.memory.history import MemoryHistory
 from gateway.domain.errors import GatewayError, KeyReused, Unavailable
-from gateway.domain.messages import Message, Position, Publication, Receipt
-from gateway.ports.broker import Broker, Deliver
+from gateway.domain.history import History, HistoryQuery
+from gateway.domain.messages import Message, Publication, Receipt
+from gateway.domain.namespaces import Namespace, Namespaces
+from gateway.ports.broker import Broker, Listener
 
 _UNDELIVERED_MAX = 10_000
-_CHANNELS_MAX = 100_000
 _KEYS_MAX = 100_000
 
 
@@ -32,14 +33,24 @@ class MemoryBroker(Broker):
     """
 
     def __init__(
-        self, *, idempotency_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        namespaces: Namespaces | None = None,
+        *,
+        idempotency_seconds: float,
+        position_seconds: float = 2_592_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._idempotency_seconds = idempotency_seconds
         self._clock = clock
         self._subscribed: set[str] = set()
-        self._positions: OrderedDict[str, Position] = OrderedDict()
+        self._history = MemoryHistory(
+            namespaces or Namespaces(Namespace(), {}),
+            position_seconds=position_seconds,
+            clock=clock,
+        )
         self._earlier: OrderedDict[tuple[str, str, str], _Earlier] = OrderedDict()
         self._undelivered: deque[Message] = deque()
+        self._signals: deque[bytes] = deque(maxlen=_UNDELIVERED_MAX)
         self._wake = asyncio.Event()
 
     async def publish(self, publications: Sequence[Publication]) -> list[Receipt | GatewayError]:
@@ -56,16 +67,18 @@ class MemoryBroker(Broker):
         if len(self._undelivered) >= _UNDELIVERED_MAX:
             return Unavailable("too many messages are waiting to be delivered")
 
-        position = self._next_position(publication.channel)
-        receipt = Receipt(publication.channel, publication.id, position)
+        message = self._history.add(publication)
+        receipt = Receipt(publication.channel, publication.id, message.position)
         if publication.idempotency_key:
             until = self._clock() + self._idempotency_seconds
             self._earlier[identity] = _Earlier(publication, receipt, until)
         if publication.channel in self._subscribed:
-            channel, data, id, user, time_, _ = publication
-            self._undelivered.append(Message(channel, data, id, user, time_, position))
+            self._undelivered.append(message)
             self._wake.set()
         return receipt
+
+    async def history(self, channel: str, query: HistoryQuery) -> History:
+        return self._history.read(channel, query)
 
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)
@@ -73,14 +86,21 @@ class MemoryBroker(Broker):
     def unsubscribe(self, channel: str) -> None:
         self._subscribed.discard(channel)
 
-    async def run(self, deliver: Deliver) -> None:
+    async def signal(self, data: bytes) -> None:
+        self._signals.append(data)
+        self._wake.set()
+
+    async def run(self, listener: Listener) -> None:
+        listener.connected()
         while True:
             await self._wake.wait()
             self._wake.clear()
+            while self._signals:
+                listener.signalled(self._signals.popleft())
             ready = list(self._undelivered)
             self._undelivered.clear()
             # Checked again: a channel may have been left since, and perhaps joined anew.
-            deliver([message for message in ready if message.channel in self._subscribed])
+            listener.deliver([message for message in ready if message.channel in self._subscribed])
 
     @property
     def trouble(self) -> str:
@@ -88,14 +108,6 @@ class MemoryBroker(Broker):
 
     async def close(self) -> None:
         """Nothing to give back."""
-
-    def _next_position(self, channel: str) -> Position:
-        last = self._positions.pop(channel, None) or Position(secrets.token_hex(4), 0)
-        position = self._positions[channel] = last._replace(offset=last.offset + 1)
-        if len(self._positions) > _CHANNELS_MAX:
-            # The channel that was silent longest starts again under a new epoch when it speaks.
-            self._positions.popitem(last=False)
-        return position
 
     def _forget_old_keys(self) -> None:
         now = self._clock()

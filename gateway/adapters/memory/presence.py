@@ -1,6 +1,6 @@
 """Who is connected, for a single replica."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gateway.ports.presence import Presence
 
@@ -13,6 +13,10 @@ class MemoryPresence(Presence):
     async def announce(self, counts: Mapping[str, int]) -> None:
         merged = {**(self._counts or {}), **counts}
         self._counts = {user: count for user, count in merged.items() if count}
+
+    async def totals(self, users: Collection[str]) -> dict[str, int]:
+        counts = self._counts or {}
+        return {user: counts[user] for user in users if user in counts}
 
     async def renew(self) -> bool:
         held = self._counts is not None

@@ -5,20 +5,25 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
+from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.publisher import Publisher
 from gateway.adapters.redis.subscriber import Subscriber
 from gateway.domain.errors import GatewayError
+from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Publication, Receipt
-from gateway.ports.broker import Broker, Deliver
+from gateway.ports.broker import Broker, Listener
 
 
 class RedisBroker(Broker):
-    """Joins the two directions; see `Publisher` and `Subscriber`."""
+    """Joins the two directions and the past; see `Publisher`, `Subscriber`, `HistoryReader`."""
 
-    def __init__(self, redis: Redis, publisher: Publisher, subscriber: Subscriber) -> None:
+    def __init__(
+        self, redis: Redis, publisher: Publisher, subscriber: Subscriber, reader: HistoryReader
+    ) -> None:
         self._redis = redis
         self._publisher = publisher
         self._subscriber = subscriber
+        self._reader = reader
 
     async def publish(self, publications: Sequence[Publication]) -> list[Receipt | GatewayError]:
         return await self._publisher.publish(publications)
@@ -29,10 +34,17 @@ class RedisBroker(Broker):
     def unsubscribe(self, channel: str) -> None:
         self._subscriber.unsubscribe(channel)
 
-    async def run(self, deliver: Deliver) -> None:
+    async def signal(self, data: bytes) -> None:
+        await self._subscriber.signal(data)
+
+    async def history(self, channel: str, query: HistoryQuery) -> History:
+        return await self._reader.history(channel, query)
+
+    async def run(self, listener: Listener) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publisher.run(), name="publish")
-            tasks.create_task(self._subscriber.run(deliver), name="listen")
+            tasks.create_task(self._subscriber.run(listener), name="listen")
+            tasks.create_task(self._reader.run(), name="history")
 
     @property
     def trouble(self) -> str:

@@ -26,11 +26,16 @@ def decode_payload(channel: str, payload: bytes, data_bytes_max: int) -> Message
     Redis does not say who published, so everything is checked: a foreign or a broken message
     must not reach a socket, and must not stop the reader.
     """
-    if len(payload) > data_bytes_max + _HEAD_BYTES_MAX:
-        raise ValueError("too big")
     version, offset, epoch, body = payload.split(b":", 3)
     if version != _VERSION or not offset.isdigit():
         raise ValueError("not one of ours")
+    return decode_body(channel, body, Position(epoch.decode(), int(offset)), data_bytes_max)
+
+
+def decode_body(channel: str, body: bytes, position: Position, data_bytes_max: int) -> Message:
+    """Read what a stream keeps, with the same care."""
+    if len(body) > data_bytes_max + _HEAD_BYTES_MAX:
+        raise ValueError("too big")
     head, separator, data = body.partition(b"\n")
     fields = orjson.loads(head)
     if not separator or b"\n" in data or not isinstance(fields, dict):
@@ -39,7 +44,7 @@ def decode_payload(channel: str, payload: bytes, data_bytes_max: int) -> Message
     if not isinstance(id, str) or not isinstance(user, str) or type(time) is not float:
         raise ValueError("wrong header")
     orjson.loads(data)  # what is not JSON would break the frame that it is embedded in
-    return Message(channel, data, id, user, time, Position(epoch.decode(), int(offset)))
+    return Message(channel, data, id, user, time, position)
 
 
 def fingerprint(publication: Publication) -> str:

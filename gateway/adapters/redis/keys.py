@@ -29,8 +29,27 @@ class Keys:
         return f"{self.prefix}:probe:{replica}"
 
     @property
+    def signals(self) -> str:
+        """The pub/sub channel through which replicas speak to each other."""
+        return f"{self.prefix}:signals"
+
+    @property
+    def revocations(self) -> str:
+        return f"{self.prefix}:revocations"
+
+    @property
     def replicas(self) -> str:
         return f"{self.prefix}:{{connected}}:replicas"
 
     def users(self, replica: str) -> str:
         return f"{self.prefix}:{{connected}}:users:{replica}"
+
+    def bucket(self, key: str) -> str:
+        """What is left of a limit. All share a tag: one script takes from several of them."""
+        return f"{self.prefix}:{{limits}}:{key}"
+
+    def mark(self, key: str) -> str:
+        return f"{self.prefix}:mark:{key}"
+
+    def ticket(self, digest: str) -> str:
+        return f"{self.prefix}:ticket:{digest}"

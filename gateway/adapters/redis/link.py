@@ -21,7 +21,7 @@ class Payload(NamedTuple):
     data: bytes
 
 
-class Listener:
+class LinkListener:
     """What a link tells its owner; all calls are synchronous, in the order of Redis' replies."""
 
     def received(self, payloads: Sequence[Payload]) -> None:
@@ -38,7 +38,7 @@ class Link(asyncio.Protocol):
     kernel time-out, and never notices a peer that went silent.
     """
 
-    def __init__(self, listener: Listener, clock: Callable[[], float]) -> None:
+    def __init__(self, listener: LinkListener, clock: Callable[[], float]) -> None:
         self._listener = listener
         self._clock = clock
         self._reader = hiredis.Reader()

@@ -1,20 +1,16 @@
 """Who is connected, kept in Redis: one hash per replica, held by a lease on Redis' clock."""
 
-from collections.abc import Awaitable, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from importlib.resources import files
-from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from gateway.adapters.redis.connection import end_if_cancelled
+from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
-from gateway.domain.errors import Unavailable
 from gateway.ports.presence import Presence
 
 _ANNOUNCE = files("gateway.adapters.redis").joinpath("announce.lua").read_text()
-
-T = TypeVar("T")
 
 
 class RedisPresence(Presence):
@@ -30,10 +26,28 @@ class RedisPresence(Presence):
         for user, count in counts.items():
             arguments += [user, count]
         keys = [self._keys.replicas, self._keys.users(self._replica)]
-        await _asked(self._announce(keys=keys, args=arguments))
+        await asked(self._announce(keys=keys, args=arguments))
+
+    async def totals(self, users: Collection[str]) -> dict[str, int]:
+        if not users:
+            return {}
+        replicas = await self._replicas()
+
+        async def read() -> list[list[bytes | None]]:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for replica in replicas:
+                    pipeline.hmget(self._keys.users(replica), list(users))
+                counts: list[list[bytes | None]] = await pipeline.execute()
+            return counts
+
+        sums = Counter[str]()
+        for counts in await asked(read()):
+            found = zip(users, counts, strict=True)
+            sums.update({user: int(count) for user, count in found if count})
+        return dict(sums)
 
     async def renew(self) -> bool:
-        held = await _asked(self._redis.exists(self._keys.users(self._replica)))
+        held = await asked(self._redis.exists(self._keys.users(self._replica)))
         await self.announce({})
         return bool(held)
 
@@ -44,11 +58,10 @@ class RedisPresence(Presence):
                 pipeline.zrem(self._keys.replicas, self._replica)
                 await pipeline.execute()
 
-        await _asked(forget())
+        await asked(forget())
 
     async def connected(self) -> dict[str, dict[str, int]]:
-        names = await _asked(self._redis.zrange(self._keys.replicas, 0, -1))
-        replicas = [name.decode() for name in names]
+        replicas = await self._replicas()
 
         async def read() -> list[dict[bytes, bytes]]:
             async with self._redis.pipeline(transaction=False) as pipeline:
@@ -59,17 +72,12 @@ class RedisPresence(Presence):
             return tables
 
         table: dict[str, dict[str, int]] = {}
-        for replica, users in zip(replicas, await _asked(read()), strict=True):
+        for replica, users in zip(replicas, await asked(read()), strict=True):
             for user, count in users.items():
                 if user:
                     table.setdefault(user.decode(), {})[replica] = int(count)
         return table
 
-
-async def _asked(question: Awaitable[T] | Any) -> Any:
-    try:
-        answer = await question
-        end_if_cancelled()
-        return answer
-    except (RedisError, OSError, TimeoutError) as error:
-        raise Unavailable(f"Redis did not answer ({type(error).__name__})") from None
+    async def _replicas(self) -> list[str]:
+        names = await asked(self._redis.zrange(self._keys.replicas, 0, -1))
+        return [name.decode() for name in names]

@@ -5,7 +5,8 @@ import logging
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -18,19 +19,21 @@ from gateway.adapters.redis.connection import (
 )
 from gateway.adapters.redis.envelope import decode_payload
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.link import Link, LinkLost, Listener, Payload
+from gateway.adapters.redis.link import Link, LinkListener, LinkLost, Payload
 from gateway.domain.errors import Unavailable
 from gateway.domain.messages import Message
-from gateway.ports.broker import Deliver
+from gateway.ports.broker import Listener
 
 _BACKOFF_SECONDS_MIN = 0.05
 _BACKOFF_SECONDS_MAX = 2.0
 _RESUBSCRIBE_SECONDS_MAX = 30.0
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 
-class Subscriber(Listener):
+class Subscriber(LinkListener):
     """Owns one link at a time and what is subscribed on it.
 
     Redis answers SUBSCRIBE and UNSUBSCRIBE in the order in which they were sent, so counting
@@ -58,7 +61,7 @@ class Subscriber(Listener):
         self._ping_interval_seconds = ping_interval_seconds
         self._ping_timeout_seconds = ping_timeout_seconds
         self._data_bytes_max = data_bytes_max
-        self._deliver: Deliver = _nobody
+        self._listener: Listener | None = None
         self._link: Link | None = None
         self._topic_channels: dict[str, str] = {}  # what is wanted, by its name at Redis
         self._confirmed: set[str] = set()
@@ -99,9 +102,17 @@ class Subscriber(Listener):
         if self._topic_channels.pop(topic, None) is not None:
             self._send_soon("UNSUBSCRIBE", topic)
 
-    async def run(self, deliver: Deliver) -> None:
+    async def signal(self, data: bytes) -> None:
+        """`Broker.signal`."""
+        try:
+            await self._redis.publish(self._keys.signals, data)
+            end_if_cancelled()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"Redis did not answer ({type(error).__name__})") from None
+
+    async def run(self, listener: Listener) -> None:
         """`Broker.run`."""
-        self._deliver = deliver
+        self._listener = listener
         backoff = _BACKOFF_SECONDS_MIN
         while True:
             try:
@@ -109,6 +120,7 @@ class Subscriber(Listener):
                 try:
                     await self._resubscribe(link)
                     logger.info("listening to Redis at %s", self._address)
+                    listener.connected()
                     backoff = _BACKOFF_SECONDS_MIN
                     await self._watch(link)
                 finally:
@@ -133,7 +145,7 @@ class Subscriber(Listener):
     async def _resubscribe(self, link: Link) -> None:
         """Ask for everything that is wanted, and wait until all of it is confirmed."""
         self._link = link
-        topics = [self._probe, *self._topic_channels]
+        topics = [self._probe, self._keys.signals, *self._topic_channels]
         self._unanswered.update(topics)
         link.send_topics("SUBSCRIBE", topics)
         deadline = time.monotonic() + _RESUBSCRIBE_SECONDS_MAX
@@ -229,24 +241,29 @@ class Subscriber(Listener):
                 confirmation.set_result(None)
 
     def received(self, payloads: Sequence[Payload]) -> None:
+        listener = self._listener
+        if listener is None:
+            return
         messages: list[Message] = []
         for topic, data in payloads:
             channel = self._topic_channels.get(topic)
             if channel is None:
                 if topic == self._probe:
                     self._probe_came.set()
+                elif topic == self._keys.signals:
+                    _hand_over(listener.signalled, data)
                 continue
             try:
                 messages.append(decode_payload(channel, data, self._data_bytes_max))
             except ValueError:
                 self.foreign_count += 1
         if messages:
-            try:
-                self._deliver(messages)
-            except Exception:
-                # A bug behind the hub must not end the only connection that hears.
-                logger.exception("messages could not be delivered")
+            _hand_over(listener.deliver, messages)
 
 
-def _nobody(messages: Sequence[Message]) -> None:
-    """Until `run` is called there is nobody to deliver to."""
+def _hand_over(take: Callable[[T], None], what: T) -> None:
+    try:
+        take(what)
+    except Exception:
+        # A bug behind the hub must not end the only connection that hears.
+        logger.exception("what Redis sent could not be handed over")

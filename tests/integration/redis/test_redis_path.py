@@ -18,7 +18,14 @@ from gateway.adapters.redis.subscriber import Subscriber
 from gateway.domain.errors import Unavailable
 from gateway.domain.messages import Receipt
 from gateway.secret_files import write_cluster_secrets
-from tests.support.brokers import RETENTION, Replica, make_redis_broker, publication, running
+from tests.support.brokers import (
+    RETENTION,
+    Inbox,
+    Replica,
+    make_redis_broker,
+    publication,
+    running,
+)
 from tests.support.servers import REDIS_PASSWORD, RedisServer
 
 
@@ -275,7 +282,7 @@ async def test_a_wrong_password_is_trouble_without_the_password_in_it(
 ) -> None:
     url = f"redis://:wrong-canary@127.0.0.1:{own_redis.port}"
     broker = make_redis_broker(url, prefix)
-    running_task = asyncio.create_task(broker.run(lambda _: None))
+    running_task = asyncio.create_task(broker.run(Inbox()))
     await eventually(lambda: "WRONGPASS" in broker.trouble)
     running_task.cancel()
     await asyncio.gather(running_task, return_exceptions=True)

@@ -6,28 +6,24 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from pydantic import SecretStr
 
-from gateway import app as composition
-from gateway.app import Gateway, build, create_app
-from gateway.settings import Settings
+from gateway import replica
+from gateway.app import build, create_app
+from gateway.replica import Gateway
+from gateway.settings import Settings, SocketDoor
 from tests.integration.sockets.in_process import Served, serving
 from tests.support.clients import make_token
 from tests.support.servers import SECRET, GatewayProcess
 
-BOTH_DOORS = {"test_door", "test_publishing"}
-"""What a client sees is the same through both; under ASGI, frames are the server's business."""
 
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    is_about_doors = metafunc.module.__name__.rpartition(".")[2] in BOTH_DOORS
-    if is_about_doors and "gateway" in metafunc.fixturenames:
-        metafunc.parametrize("gateway", ["native", "asgi"], indirect=True, scope="session")
+@pytest.fixture(scope="session", params=["native", "asgi"])
+def door(request: pytest.FixtureRequest) -> str:
+    """Every test sees both doors; a module that is about one of them says so, and why."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture(scope="session")
-def gateway(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
-    door = getattr(request, "param", "native")
+def gateway(door: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with GatewayProcess(tmp_path_factory.mktemp(door), socket_door=door) as process:
         yield process
 
@@ -48,11 +44,12 @@ def listener() -> str:
 
 
 @pytest.fixture
-def gateway_here(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+def gateway_here(door: str, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     """A gateway in the test's own loop; nothing that it closes ends by the passing of time."""
-    monkeypatch.setattr(composition, "_spare_the_collector", lambda: None)
+    monkeypatch.setattr(replica, "_spare_the_collector", lambda: None)
     settings = Settings(
         jwt_secret=SecretStr(SECRET),
+        socket_door=SocketDoor(door),
         sockets_max=2,
         close_timeout_seconds=60,
         outbox_bytes_max=100_000_000,  # the client shares our loop, and may read late

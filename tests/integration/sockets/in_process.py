@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -15,7 +16,7 @@ from gateway.sockets.native import NativeSocket
 class Served:
     """An application under uvicorn with our protocol classes."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, **settings: Any) -> None:
         config = uvicorn.Config(
             app,
             port=0,
@@ -23,6 +24,7 @@ class Served:
             ws=NativeSocket,
             log_config=None,
             timeout_graceful_shutdown=5,
+            **settings,
         )
         self.server = uvicorn.Server(config)
 
@@ -47,8 +49,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[Served]:
-    served = Served(app)
+async def serving(app: FastAPI, **settings: Any) -> AsyncIterator[Served]:
+    served = Served(app, **settings)
     async with asyncio.TaskGroup() as group:
         group.create_task(served.server.serve())
         await eventually(lambda: served.server.started, "the server has started")

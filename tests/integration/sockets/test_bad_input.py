@@ -92,9 +92,16 @@ def test_the_first_broken_rule_counts_even_when_others_follow_in_one_breath(
     assert client.read_close()[0] == 1007
 
 
-def test_what_came_before_a_broken_rule_is_published(client: RawClient) -> None:
-    client.send(client_frame(TEXT, b"sound"))
-    assert client.read_json()["data"] == "sound"
+@pytest.mark.parametrize(
+    "broken", [client_frame(TEXT, b"\xff"), client_frame(PING, b"p", fin=False)]
+)
+def test_what_came_before_a_broken_rule_is_published(
+    gateway: GatewayProcess, bystander: RawClient, channel: str, publisher: str, broken: bytes
+) -> None:
+    with RawClient(gateway.port).listen(channel, publisher) as client:
+        client.send(client_frame(TEXT, b"sound") + broken + client_frame(TEXT, b"too late"))
+        client.read_close()
+    assert bystander.read_json()["data"] == "sound"
 
 
 def test_a_frame_may_come_byte_by_byte(client: RawClient) -> None:

@@ -17,9 +17,9 @@ HANDSHAKE = (
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    directory = tmp_path_factory.mktemp("hasty")
-    with GatewayProcess(directory, request_timeout_seconds=DEADLINE) as process:
+def hasty(door: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    settings = {"request_timeout_seconds": DEADLINE, "socket_door": door}
+    with GatewayProcess(tmp_path_factory.mktemp("hasty"), **settings) as process:
         yield process
 
 
@@ -32,6 +32,7 @@ def bystander(
         yield client
         publish_now(hasty.http, channel, "undisturbed", publisher)
         assert client.read_json()["data"] == "undisturbed"
+    assert "Traceback" not in hasty.log
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Compression through a real process: agreed sockets share a frame, others are left alone."""
+"""Compression through a real process: agreed sockets share a frame, others are left alone.
+
+The native door alone has it: the portable one hands over messages, not frames to be shared.
+"""
 
 import zlib
 from collections.abc import Iterator
@@ -55,8 +58,9 @@ def test_a_bomb_is_not_unpacked(gateway: GatewayProcess, channel: str) -> None:
         assert client.read_close()[0] == 1009
 
 
-def test_it_is_off_until_it_is_turned_on(directory: Path, channel: str) -> None:
-    with GatewayProcess(directory) as gateway, RawClient(gateway.port) as client:
+@pytest.mark.parametrize("settings", [{}, {"compression": True, "socket_door": "asgi"}])
+def test_elsewhere_it_is_off(directory: Path, channel: str, settings: dict[str, object]) -> None:
+    with GatewayProcess(directory, **settings) as gateway, RawClient(gateway.port) as client:
         head = client.upgrade(f"/ws/{channel}", BEARER | OFFER)
         assert b"sec-websocket-extensions" not in head.lower()
         client.send(client_frame(0x41, b"x"))

@@ -6,6 +6,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,9 @@ FOREIGN = "https://elsewhere.example"
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def strict(door: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """A gateway that knows its pages and wants no token in a URL."""
-    settings = {"allowed_origins": LISTED, "token_in_url": False}
+    settings = {"allowed_origins": LISTED, "token_in_url": False, "socket_door": door}
     with GatewayProcess(tmp_path_factory.mktemp("strict"), **settings) as process:
         yield process
 
@@ -302,6 +303,9 @@ def test_an_expired_token_is_told_apart(gateway: GatewayProcess, channel: str) -
         "/ws/a/b",
         "/ws/a%2Fb",
         "/ws/a%00b",
+        "/ws/a%0Ab",
+        "/ws/a%0D%0Ab",
+        "/ws/a%0A",
         "/ws/caf%C3%A9",
         "/ws/%ff",
         "/ws/%7Btag%7D",
@@ -357,9 +361,9 @@ def test_a_personal_channel_is_open_to_its_owner(gateway: GatewayProcess, publis
 
 
 def test_a_full_replica_says_when_to_come_back(
-    tmp_path_factory: pytest.TempPathFactory, channel: str, listener: str
+    door: str, directory: Path, channel: str, listener: str
 ) -> None:
-    with GatewayProcess(tmp_path_factory.mktemp("small"), sockets_max=2) as small:
+    with GatewayProcess(directory, sockets_max=2, socket_door=door) as small:
         first = RawClient(small.port).listen(channel, listener)
         with first, RawClient(small.port).listen("another", listener):
             code, reason = refusal(small, f"/ws/{channel}", bearer(listener))
@@ -379,15 +383,15 @@ def test_a_full_replica_says_when_to_come_back(
 # Nothing of this is written down.
 
 
-def test_no_token_is_ever_logged(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_token_is_ever_logged(door: str, directory: Path) -> None:
     canaries = []
 
     def canary(claims: Mapping[str, object] | None = None) -> str:
         canaries.append(with_claims(make_token("canary", "publisher"), **(claims or {})))
         return canaries[-1]
 
-    settings = {"log_level": "debug", "request_timeout_seconds": 1}
-    with GatewayProcess(tmp_path_factory.mktemp("noisy"), **settings) as noisy:
+    settings = {"log_level": "debug", "request_timeout_seconds": 1, "socket_door": door}
+    with GatewayProcess(directory, **settings) as noisy:
         for place in ("header", "subprotocol", "query", "cookie"):
             for path, claims in (
                 ("/ws/room", {}),

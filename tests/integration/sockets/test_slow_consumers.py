@@ -19,11 +19,11 @@ COUNT = 400
 PUBLISHER = make_token("paula", "publisher")
 
 
-@pytest.fixture(params=["native", "asgi"])
-def gateway(request: pytest.FixtureRequest, directory: Path) -> Iterator[GatewayProcess]:
+@pytest.fixture
+def gateway(door: str, directory: Path) -> Iterator[GatewayProcess]:
     config = directory / "gateway.toml"
     config.write_text(CONFIG)
-    with GatewayProcess(directory, config=config, socket_door=request.param) as process:
+    with GatewayProcess(directory, config=config, socket_door=door) as process:
         yield process
 
 

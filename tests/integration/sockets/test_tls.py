@@ -6,14 +6,13 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 
-from tests.support.clients import make_token, receive_json
+from tests.support.clients import client_frame, closing_of, make_token, receive_json
 from tests.support.servers import GatewayProcess, Process
 
 
@@ -46,7 +45,6 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     return cert_file, key_file
 
 
-@pytest.mark.parametrize("door", ["native", "asgi"])
 async def test_messages_travel_over_tls(directory: Path, door: str) -> None:
     cert_file, key_file = make_certificate(directory)
     context = ssl.create_default_context(cafile=str(cert_file))
@@ -72,5 +70,7 @@ async def test_messages_travel_over_tls(directory: Path, door: str) -> None:
             assert len((await receive_json(socket))["data"]) == 60_000
             pong = await socket.ping()
             await pong
+            socket.transport.write(client_frame(1, b"\xff"))
+            assert await closing_of(socket) == (1007, "a text message is UTF-8")
     finally:
         gateway.terminate()

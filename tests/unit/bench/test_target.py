@@ -19,7 +19,6 @@ def test_a_target_survives_the_way_to_another_process() -> None:
 def test_every_socket_has_a_valid_token_of_its_own_and_one_may_publish() -> None:
     verifier = TokenVerifier(
         [SigningKey("1", SECRET.encode())],
-        algorithm="HS256",
         issuer="gateway",
         audience="gateway",
         leeway_seconds=0,

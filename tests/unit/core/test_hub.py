@@ -9,6 +9,7 @@ import pytest
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.core.hub import Hub
 from gateway.core.limits import RateLimit
+from gateway.core.track import Gap, Resumption
 from gateway.domain.errors import (
     Denied,
     GatewayError,
@@ -17,6 +18,7 @@ from gateway.domain.errors import (
     TooBig,
     Unavailable,
 )
+from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Draft, Message, Position, Receipt
 from gateway.domain.principal import Action, Permissions, Principal
 
@@ -62,6 +64,9 @@ class FakeWire:
         self.calls += 1
         return b"|".join(self.name.encode() + message.data for message in messages)
 
+    def gap(self, channel: str, gap: Gap) -> bytes:
+        return f"gap {gap.after} to {gap.before}".encode()
+
 
 class FakeSession:
     def __init__(self, wire: FakeWire) -> None:
@@ -70,6 +75,13 @@ class FakeSession:
 
     def write(self, batch: bytes) -> None:
         self.received.append(batch)
+
+    def resume(self, resumption: Resumption) -> None:
+        if resumption.gap:
+            self.received.append(self.wire.gap("", resumption.gap))
+        if resumption.messages:
+            self.received.append(self.wire.encode(resumption.messages))
+        self.received.append(f"live from {resumption.position}".encode())
 
 
 def make_hub(broker: MemoryBroker, rate: int = 0) -> Hub:
@@ -311,7 +323,7 @@ async def test_every_entry_of_a_batch_is_answered_in_its_place(hub: Hub) -> None
 
     assert [type(o) for o in outcomes] == [Receipt, InvalidChannel, Denied, Receipt]
     assert [o.channel for o in outcomes if isinstance(o, Receipt)] == ["news.a", "news.b"]
-    assert hub.counts.published == 2
+    assert hub.published_count == 2
 
 
 async def test_a_message_counts_as_long_as_it_was_said_not_as_it_is_encoded(hub: Hub) -> None:
@@ -331,3 +343,18 @@ async def test_a_publisher_over_its_rate_is_told_when_to_come_back(broker: SlowB
 
     assert 0 < refusal.value.retry_after_seconds <= 0.2
     assert isinstance(refusal.value, GatewayError)
+
+
+async def test_history_needs_the_right_to_subscribe(hub: Hub) -> None:
+    """S47"""
+    query = HistoryQuery(None, 10)
+    await hub.publish(ALICE, Draft("room", b"1"))
+    assert [m.data for m in (await hub.history(READER, "room", query)).messages] == [b"1"]
+
+    with pytest.raises(InvalidChannel):
+        await hub.history(READER, "x y", query)
+    with pytest.raises(Denied, match="personal"):
+        await hub.history(READER, "user:alice", query)
+    nothing = Principal("nobody", "t4", 0, 1, frozenset({"admin"}), {Action.SUBSCRIBE: ()})
+    with pytest.raises(Denied, match="grant"):
+        await hub.history(nothing, "room", query)

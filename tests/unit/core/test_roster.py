@@ -10,10 +10,33 @@ import pytest
 from gateway.adapters.memory.presence import MemoryPresence
 from gateway.core import roster as module
 from gateway.core.roster import Roster
-from gateway.domain.errors import Unavailable
+from gateway.domain.errors import Denied, GatewayError, Unavailable
+from gateway.domain.principal import Principal
 
 HERE, THERE = "replica-1", "replica-2"
 SECONDS = 5.0
+
+
+class FakeConnection:
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+
+    def end(self, error: GatewayError) -> None:
+        raise NotImplementedError
+
+
+def who(user: str) -> Principal:
+    return Principal(user, "jti", 0, 2**31)
+
+
+def join(roster: Roster, user: str) -> FakeConnection:
+    connection = FakeConnection(who(user))
+    roster.join(connection)
+    return connection
+
+
+def leave(roster: Roster, user: str) -> None:
+    roster.leave(next(iter(roster.connections_of(user))))
 
 
 class FakePresence(MemoryPresence):
@@ -100,35 +123,56 @@ async def running(roster: Roster) -> AsyncIterator[None]:
 
 def test_connections_are_counted_per_user(roster: Roster) -> None:
     for user in ("alice", "alice", "bob"):
-        roster.join(user)
-    assert [roster.connections_of(user) for user in ("alice", "bob", "carol")] == [2, 1, 0]
+        join(roster, user)
+    assert [roster.count_of(user) for user in ("alice", "bob", "carol")] == [2, 1, 0]
     assert roster.connection_count == 3
-    roster.leave("alice")
-    assert (roster.connections_of("alice"), roster.connection_count) == (1, 2)
+    leave(roster, "alice")
+    assert (roster.count_of("alice"), roster.connection_count) == (1, 2)
 
 
 def test_users_who_left_take_no_memory(roster: Roster) -> None:
     for number in range(100):
-        roster.join(f"user{number}")
-        roster.leave(f"user{number}")
-    assert roster._counts == {}
+        join(roster, f"user{number}")
+        leave(roster, f"user{number}")
+    assert roster._connections == {}
+
+
+def test_nobody_leaves_without_having_joined(roster: Roster) -> None:
+    connection = join(roster, "alice")
+    roster.leave(connection)
+    with pytest.raises(KeyError):
+        roster.leave(connection)
+    assert (roster.count_of("alice"), roster.connection_count) == (0, 0)
+
+
+def test_a_users_connections_can_be_ended_one_by_one(roster: Roster) -> None:
+    class Ending(FakeConnection):
+        def end(self, error: GatewayError) -> None:
+            roster.leave(self)
+
+    for _ in range(3):
+        roster.join(Ending(who("alice")))
+    join(roster, "bob")
+    for connection in roster.connections_of("alice"):
+        connection.end(Denied("go"))
+    assert (roster.count_of("alice"), roster.count_of("bob")) == (0, 1)
 
 
 async def test_the_table_follows_at_once(roster: Roster, presence: FakePresence) -> None:
     async with running(roster):
-        roster.join("alice")
+        join(roster, "alice")
         await presence.until("table", {"alice": 1})
-        roster.join("alice")
-        roster.join("bob")
+        join(roster, "alice")
+        join(roster, "bob")
         await presence.until("table", {"alice": 2, "bob": 1})
-        roster.leave("bob")
+        leave(roster, "bob")
         await presence.until("table", {"alice": 2})
 
 
 async def test_who_came_before_the_start_is_announced(
     roster: Roster, presence: FakePresence
 ) -> None:
-    roster.join("alice")
+    join(roster, "alice")
     async with running(roster):
         await presence.until("table", {"alice": 1})
 
@@ -137,13 +181,13 @@ async def test_what_changes_during_a_call_goes_into_the_next_one(
     roster: Roster, presence: FakePresence
 ) -> None:
     presence.open.clear()
-    roster.join("alice")
+    join(roster, "alice")
     async with running(roster):
         await presence.entered.wait()
         for _ in range(100):
-            roster.join("alice")
-            roster.join("bob")
-        roster.leave("bob")
+            join(roster, "alice")
+            join(roster, "bob")
+        leave(roster, "bob")
         presence.open.set()
         await presence.until("table", {"alice": 101, "bob": 99})
     assert presence.announced == [{"alice": 1}, {"alice": 101, "bob": 99}]
@@ -153,10 +197,10 @@ async def test_a_user_who_came_and_went_during_a_call_is_announced_as_gone(
     roster: Roster, presence: FakePresence
 ) -> None:
     presence.open.clear()
-    roster.join("alice")
+    join(roster, "alice")
     async with running(roster):
         await presence.entered.wait()
-        roster.leave("alice")
+        leave(roster, "alice")
         presence.open.set()
         await presence.until("announced", [{"alice": 1}, {"alice": 0}])
     assert presence.table == {}
@@ -166,7 +210,7 @@ async def test_a_storm_of_users_is_announced_in_calls_of_a_thousand(
     roster: Roster, presence: FakePresence
 ) -> None:
     for number in range(2500):
-        roster.join(f"user{number}")
+        join(roster, f"user{number}")
     async with running(roster):
         await presence.until("table", {f"user{number}": 1 for number in range(2500)})
     assert [len(counts) for counts in presence.announced] == [1000, 1000, 500]
@@ -174,8 +218,8 @@ async def test_a_storm_of_users_is_announced_in_calls_of_a_thousand(
 
 async def test_a_lost_lease_makes_everybody_be_announced_anew(presence: FakePresence) -> None:
     roster = Roster(presence, replica=HERE, renew_interval_seconds=0.01)
-    roster.join("alice")
-    roster.join("bob")
+    join(roster, "alice")
+    join(roster, "bob")
     async with running(roster):
         await presence.until("table", {"alice": 1, "bob": 1})
         presence.lose_the_lease()
@@ -199,14 +243,14 @@ async def test_what_could_not_be_announced_is_announced_later(
 ) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", 0)
     presence.open.clear()
-    roster.join("alice")
+    join(roster, "alice")
     async with running(roster):
         await presence.entered.wait()
         presence.is_reachable = False
         presence.changed.clear()
         presence.open.set()
         await asyncio.wait_for(presence.changed.wait(), SECONDS)
-        roster.join("bob")
+        join(roster, "bob")
         presence.is_reachable = True
         await presence.until("table", {"alice": 1, "bob": 1})
     assert "cannot be announced: the table is away" in caplog.text
@@ -214,7 +258,7 @@ async def test_what_could_not_be_announced_is_announced_later(
 
 async def test_a_stopping_replica_withdraws(roster: Roster, presence: FakePresence) -> None:
     async with running(roster):
-        roster.join("alice")
+        join(roster, "alice")
         await presence.until("table", {"alice": 1})
     assert presence.withdrawn
     assert presence.table == {}
@@ -231,9 +275,9 @@ async def test_a_replica_stops_even_where_it_cannot_withdraw(
 
 
 async def test_everybody_on_every_replica_is_listed(roster: Roster, presence: FakePresence) -> None:
-    roster.join("zoe")
-    roster.join("alice")
-    roster.join("alice")
+    join(roster, "zoe")
+    join(roster, "alice")
+    join(roster, "alice")
     presence.elsewhere = {"bob": {THERE: 3}, "alice": {THERE: 1}}
     table = await roster.connected()
     assert table == {"alice": {THERE: 1, HERE: 2}, "bob": {THERE: 3}, "zoe": {HERE: 1}}
@@ -245,7 +289,7 @@ async def test_our_own_line_is_never_older_than_we_are(
 ) -> None:
     """The announcement of what changed just now may still be under way."""
     await presence.announce({"alice": 5, "bob": 1})
-    roster.join("alice")
+    join(roster, "alice")
     assert await roster.connected() == {"alice": {HERE: 1}}
 
 

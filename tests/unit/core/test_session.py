@@ -10,8 +10,11 @@ import pytest
 
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.core.hub import Hub
+from gateway.core.inbound import Inbound
 from gateway.core.limits import RateLimit
 from gateway.core.session import Session
+from gateway.core.signals import Signals
+from gateway.core.track import Gap
 from gateway.domain.errors import (
     Denied,
     GatewayError,
@@ -20,7 +23,7 @@ from gateway.domain.errors import (
     TooBig,
     Unavailable,
 )
-from gateway.domain.messages import Message, Publication, Receipt
+from gateway.domain.messages import Message, Position, Publication, Receipt
 from gateway.domain.principal import Permissions, Principal
 from gateway.protocols.plain import Format, encode_message
 
@@ -49,6 +52,12 @@ class Lines:
 
     def encode(self, messages: Sequence[Message]) -> bytes:
         return b"".join(encode_message(self._format, message) + b"\n" for message in messages)
+
+    def gap(self, channel: str, gap: Gap) -> bytes:
+        return f"gap {gap.after} to {gap.before}\n".encode()
+
+    def caught_up(self, channel: str, position: Position) -> bytes:
+        return f"caught up at {position}\n".encode()
 
 
 WIRES = {format: Lines(format) for format in Format}
@@ -93,7 +102,7 @@ def make_hub(broker: MemoryBroker, rate: int = 0) -> Hub:
 async def hub() -> AsyncIterator[Hub]:
     broker = MemoryBroker(idempotency_seconds=60)
     hub = make_hub(broker)
-    running = asyncio.create_task(broker.run(hub.deliver))
+    running = asyncio.create_task(broker.run(Inbound(hub, Signals(broker))))
     yield hub
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -203,7 +212,7 @@ async def test_without_the_role_a_client_is_told_no(hub: Hub, format: Format) ->
         }
     ]
     assert alice.socket.refusals == []
-    assert hub.counts.published == 0
+    assert hub.published_count == 0
 
 
 async def test_in_the_raw_format_no_is_said_by_closing(hub: Hub) -> None:
@@ -233,7 +242,7 @@ async def test_a_message_over_the_limit_is_answered(hub: Hub) -> None:
     await alice.session.receive("x" * MESSAGE_BYTES_MAX)
     await alice.session.receive("x" * (MESSAGE_BYTES_MAX + 1))
     assert [answer["error"] for answer in alice.socket.sent] == [TooBig.code]
-    assert hub.counts.published == 1
+    assert hub.published_count == 1
 
 
 async def test_too_many_messages_are_answered() -> None:
@@ -277,5 +286,5 @@ async def test_of_too_much_at_once_goes_as_much_as_may_go() -> None:
     await alice.session.receive("first")
     await alice.session.receive("1", "2", "3", "4", "5")
 
-    assert hub.counts.published == 4
+    assert hub.published_count == 4
     assert [answer["error"] for answer in alice.socket.sent] == [LimitReached.code] * 2

@@ -70,6 +70,26 @@ async def test_leaving_the_block_ends_what_is_left_and_waits_for_it() -> None:
     assert cleaned_up == [1]
 
 
+async def test_what_is_started_while_the_block_is_left_ends_with_it() -> None:
+    started, late = asyncio.Event(), []
+
+    async def wait_for_ever() -> None:
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        try:
+            started.set()
+            await wait_for_ever()
+        finally:
+            await asyncio.sleep(0)  # by now everything that ran has been cancelled
+            late.append(tasks.start(wait_for_ever(), "late"))
+
+    async with asyncio.timeout(5), Tasks() as tasks:
+        tasks.start(work(), "work")
+        await started.wait()
+    assert [task.cancelled() for task in late] == [True]
+
+
 async def test_an_error_in_the_block_ends_the_tasks_too() -> None:
     async def work() -> None:
         await asyncio.Event().wait()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.errors import Denied, GatewayError, InvalidRequest, InvalidToken
-from gateway.protocols.credentials import check_origin, find_token, subprotocols
+from gateway.protocols.credentials import check_csrf, check_origin, find_token, subprotocols
 
 OWN = {"host": "gateway.example", "origin": "https://gateway.example"}
 APP = "https://app.example"
@@ -24,7 +24,7 @@ def token_of(
         query or {},
         query_allowed=query_allowed,
         allowed_origins=frozenset(allowed_origins),
-    )
+    ).text
 
 
 # Places.
@@ -288,3 +288,51 @@ def test_no_request_raises_anything_but_a_refusal(
     """S01"""
     with contextlib.suppress(GatewayError):
         assert isinstance(token_of(headers, query, query_allowed), str)
+
+
+# Cookies of a page that sends them along with everything.
+
+
+def test_a_token_says_whether_it_came_as_a_cookie() -> None:
+    cookie = OWN | {"cookie": "gateway_token=the.jwt"}
+    nothing: frozenset[str] = frozenset()
+    assert find_token(cookie, {}, query_allowed=True, allowed_origins=nothing).is_cookie
+    header = cookie | {"authorization": "Bearer other.jwt"}
+    assert find_token(header, {}, query_allowed=True, allowed_origins=nothing) == (
+        "other.jwt",
+        False,
+    )
+
+
+def test_a_pages_own_request_without_an_origin_says_where_it_comes_from() -> None:
+    """S24: browsers write this header themselves, on a GET that has no Origin."""
+    cookie = {"host": "gateway.example", "cookie": "gateway_token=the.jwt"}
+    assert token_of(cookie | {"sec-fetch-site": "same-origin"}) == "the.jwt"
+    for site in ("cross-site", "same-site", "none"):
+        with pytest.raises(Denied):
+            token_of(cookie | {"sec-fetch-site": site})
+
+
+def test_a_change_repeats_the_second_cookie_in_a_header() -> None:
+    """S25"""
+    cookies = "gateway_token=the.jwt; gateway_csrf=abc"
+    check_csrf({"cookie": cookies, "x-csrf-token": "abc"})
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"cookie": "gateway_csrf=abc"},
+        {"x-csrf-token": "abc"},
+        {"x-csrf-token": ""},
+        {"cookie": "gateway_csrf=", "x-csrf-token": ""},
+        {"cookie": "gateway_csrf=abc", "x-csrf-token": "abd"},
+        {"cookie": "gateway_csrf=abc", "x-csrf-token": "ñ"},
+        {"cookie": "gateway_csrf=abc; gateway_csrf=abd", "x-csrf-token": "abd"},
+    ],
+)
+def test_a_change_without_it_is_refused(headers: dict[str, str]) -> None:
+    """S25"""
+    with pytest.raises(Denied, match="csrf"):
+        check_csrf(headers)

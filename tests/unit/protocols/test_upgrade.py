@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+from urllib.parse import parse_qs
 
 import pytest
 from hypothesis import given
@@ -162,3 +163,10 @@ def test_whatever_is_accepted_is_one_response_head(key: str) -> None:
     assert response.startswith(b"HTTP/1.1 101 ")
     assert response.endswith(b"\r\nSec-WebSocket-Protocol: bearer\r\n\r\n")
     assert response.count(b"\r\n") == 6
+
+
+@given(st.text(st.sampled_from("ab=&%+2C;é"), max_size=20))
+def test_a_query_is_read_as_urllib_reads_it(query: str) -> None:
+    text = query.encode().decode("latin-1")  # the bytes of the request line
+    head = f"GET /ws/a?{text} HTTP/1.1\r\nHost: h\r\n\r\n".encode("latin-1")
+    assert parse_upgrade(head).query == parse_qs(text, keep_blank_values=True)

@@ -1,0 +1,1 @@
+"""Adapters that read what somebody else keeps in a file."""

@@ -1,0 +1,1 @@
+"""Adapters that ask another server over HTTP."""

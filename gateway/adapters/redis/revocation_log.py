@@ -1,0 +1,65 @@
+"""The revocations where every replica finds them at once: in one hash at Redis.
+
+Redis may lose it. The log in SQL does not, and each replica puts back what is missing here.
+"""
+
+import time
+from dataclasses import asdict
+from importlib.resources import files
+
+import orjson
+from redis.asyncio import Redis
+
+from gateway.adapters.redis.asked import asked
+from gateway.adapters.redis.keys import Keys
+from gateway.domain.revocations import Revocation, RevocationKind
+from gateway.ports.revocation_log import RevocationLog
+
+_REVOKE = files("gateway.adapters.redis").joinpath("revoke.lua").read_text()
+
+
+class RedisRevocationLog(RevocationLog):
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self._key = keys.revocations
+        self._revoke = redis.register_script(_REVOKE)
+
+    async def add(self, revocation: Revocation) -> None:
+        await asked(
+            self._revoke(
+                keys=[self._key],
+                args=[
+                    f"{revocation.kind}:{revocation.subject}",
+                    orjson.dumps(asdict(revocation)),
+                    revocation.before,
+                    revocation.expires_at,
+                    int(time.time()),
+                ],
+            )
+        )
+
+    async def live(self, now: float) -> list[Revocation]:
+        return [entry for entry in await self._entries() if entry.expires_at > now]
+
+    async def prune(self, now: float) -> int:
+        gone = [entry for entry in await self._entries() if entry.expires_at <= now]
+        if not gone:
+            return 0
+        names = [f"{entry.kind}:{entry.subject}" for entry in gone]
+        return int(await asked(self._redis.hdel(self._key, *names)))
+
+    async def _entries(self) -> list[Revocation]:
+        table: dict[bytes, bytes] = await asked(self._redis.hgetall(self._key))
+        return [_revocation(text) for text in table.values()]
+
+
+def _revocation(text: bytes) -> Revocation:
+    fields = orjson.loads(text)
+    return Revocation(
+        kind=RevocationKind(fields["kind"]),
+        subject=fields["subject"],
+        user=fields["user"],
+        before=int(fields["before"]),
+        expires_at=int(fields["expires_at"]),
+        reason=fields["reason"],
+    )

@@ -1,0 +1,34 @@
+"""The command line: what an operator types.
+
+Each module holds the commands of one subject. Whatever takes long to load is imported by the
+command that needs it, so that the short ones stay short.
+"""
+
+import typer
+
+from gateway.cli import accounts, benchmark, database, serving, tokens
+from gateway.cli.common import EXIT_CODES
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="gateway",
+    help="A horizontally scalable WebSocket gateway backed by Redis.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # a traceback with local variables would print secrets
+)
+app.command()(serving.serve)
+app.command()(serving.check)
+app.command()(serving.secrets)
+app.command()(tokens.token)
+app.command(epilog=tokens.EXPLAIN_EXIT_CODES)(tokens.explain)
+app.add_typer(accounts.users, name="users")
+app.add_typer(database.db, name="db")
+app.command()(benchmark.bench)
+app.command()(serving.version)
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,66 @@
+"""Starting the gateway, and what comes before that: its settings and its secrets."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli.common import reporting, settings_or_stop, stop
+from gateway.configuration import describe
+from gateway.secret_files import write_cluster_secrets, write_env_file
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; more than 1 needs Redis.")] = None,
+) -> None:
+    """Start the gateway. Without GATEWAY_REDIS_URL it is one replica, in memory."""
+    settings = settings_or_stop(host=host, port=port, workers=workers)
+
+    from gateway.server import serve as serve_gateway
+
+    with reporting():
+        serve_gateway(settings)
+
+
+def check() -> None:
+    """Print every setting with its effective value and its reason; secrets stay hidden."""
+    settings = settings_or_stop()
+    rows = describe(settings)
+    width = max(len(name) for name, _, _ in rows)
+    value_width = min(40, max(len(value) for _, value, _ in rows))
+    for name, value, reason in rows:
+        print(f"{name:<{width}}  {value:<{value_width}}  {reason}")
+    if not settings.has_signing_key and not settings.secret_may_be_made_up:
+        stop("GATEWAY_JWT_SECRET is needed with Redis, on a public address and in production")
+
+
+def secrets(
+    env_file: Annotated[
+        Path | None, typer.Option(help="Write GATEWAY_JWT_SECRET into this .env file.")
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="Write the secrets of a cluster into this directory.")
+    ] = None,
+    redis_host: Annotated[str, typer.Option(help="Redis' address, for --cluster.")] = "redis:6379",
+) -> None:
+    """Make random secrets where there are none yet; existing ones are never changed."""
+    if (env_file is None) == (cluster is None):
+        stop("give --env-file or --cluster")
+    try:
+        if env_file is not None:
+            written = write_env_file(env_file)
+        elif cluster is not None:
+            written = write_cluster_secrets(cluster, redis_host)
+    except OSError as error:
+        stop(f"{error.filename}: {error.strerror}")
+    for path in written:
+        print(f"made {path}", file=sys.stderr)
+
+
+def version() -> None:
+    """Print the version."""
+    print(__version__)

@@ -1,0 +1,86 @@
+"""Reading what a channel missed, once for all of its sockets."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.core.track import Gap, Track
+from gateway.domain.errors import Unavailable
+from gateway.domain.history import HistoryQuery
+from gateway.domain.messages import Message
+from gateway.ports.broker import Broker
+
+_AT_ONCE_MAX = 100
+_RETRY_SECONDS = 0.5
+_READ_MAX = 1000
+
+logger = logging.getLogger(__name__)
+
+
+class Repairs:
+    """Fills gaps from the history and announces those that it cannot fill, in order.
+
+    While a channel is being repaired its messages are parked in its `Track`. Redis may be away
+    for long: then the repair tries until it is back, and nothing goes out of order meanwhile.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        tracks: Mapping[str, Track],
+        write: Callable[[str, Sequence[Message]], None],
+        announce: Callable[[str, Gap], None],
+    ) -> None:
+        self._broker = broker
+        self._tracks = tracks
+        self._write = write
+        self._announce = announce
+        self._wanted: dict[str, asyncio.Future[None]] = {}
+        self._todo: asyncio.Queue[str] = asyncio.Queue()  # each channel stands in it once
+        self.filled = 0
+
+    def want(self, channel: str) -> "asyncio.Future[None]":
+        """Have the channel looked at; the future ends when it has been, or could not be."""
+        wanted = self._wanted.get(channel)
+        if wanted is None:
+            wanted = self._wanted[channel] = asyncio.get_running_loop().create_future()
+            self._todo.put_nowait(channel)
+        return wanted
+
+    async def repair(self, channel: str) -> None:
+        await asyncio.shield(self.want(channel))
+
+    async def run(self) -> None:
+        """Repair what is wanted until cancelled, a hundred channels at a time."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE_MAX):
+                group.create_task(self._work(), name="repair")
+
+    async def _work(self) -> None:
+        while True:
+            channel = await self._todo.get()
+            try:
+                await self._repair(channel)
+            except Exception:
+                logger.exception("a channel could not be repaired")
+            finally:
+                self._wanted.pop(channel).set_result(None)
+
+    async def _repair(self, channel: str) -> None:
+        while (track := self._tracks.get(channel)) is not None:
+            since = track.ask()
+            try:
+                history = await self._broker.history(channel, HistoryQuery(since, _READ_MAX))
+            except Unavailable:
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if self._tracks.get(channel) is not track:
+                continue  # it was released, and perhaps joined anew, while we waited
+            ready, gap = track.fill(history)
+            if gap is not None:
+                self._announce(channel, gap)
+            if ready:
+                self.filled += len(ready)
+                self._write(channel, ready)
+            if not track.is_parking and len(history.messages) < _READ_MAX:
+                return

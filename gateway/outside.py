@@ -1,0 +1,178 @@
+"""The adapters: which ones the settings ask for, and the connections that they share."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.adapters.memory.broker import MemoryBroker
+from gateway.adapters.memory.limiter import MemoryLimiter
+from gateway.adapters.memory.presence import MemoryPresence
+from gateway.adapters.memory.tickets import MemoryTickets
+from gateway.adapters.redis.broker import RedisBroker
+from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.history import HistoryReader
+from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.limiter import RedisLimiter
+from gateway.adapters.redis.pipe import Pipe
+from gateway.adapters.redis.presence import RedisPresence
+from gateway.adapters.redis.publisher import Publisher
+from gateway.adapters.redis.revocation_log import RedisRevocationLog
+from gateway.adapters.redis.subscriber import Subscriber
+from gateway.adapters.redis.tickets import RedisTickets
+from gateway.configuration import ConfigurationError
+from gateway.domain.errors import Unavailable
+from gateway.domain.namespaces import Namespaces
+from gateway.ports.broker import Broker
+from gateway.ports.limiter import Limiter
+from gateway.ports.logins import Logins
+from gateway.ports.presence import Presence
+from gateway.ports.revocation_log import RevocationLog
+from gateway.ports.tickets import Tickets
+from gateway.ports.users import Users
+from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    pass
+
+# A character of a message takes up to six bytes inside JSON.
+_JSON_GROWTH = 6
+_DATABASE_FILE = Path("gateway.db")
+_RETRY_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What replicas share through Redis, or what a replica that is alone has for itself."""
+
+    broker: Broker
+    presence: Presence
+    limiter: Limiter
+    tickets: Tickets
+    revocation_log: RevocationLog | None
+
+
+def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
+    """Raises `ConfigurationError`."""
+    if settings.redis_url is None:
+        return Shared(
+            MemoryBroker(
+                namespaces,
+                idempotency_seconds=settings.idempotency_seconds,
+                position_seconds=settings.position_seconds,
+            ),
+            MemoryPresence(replica=settings.replica),
+            MemoryLimiter(),
+            MemoryTickets(),
+            None,
+        )
+    url = settings.redis_url.get_secret_value()
+    try:
+        address = Address.parse(url)
+    except ValueError as error:
+        raise ConfigurationError(f"GATEWAY_REDIS_URL: {error}") from None
+    keys = Keys(settings.redis_prefix)
+    redis = connect(
+        url,
+        timeout_seconds=settings.redis_timeout_seconds,
+        connections_max=settings.redis_connections_max,
+    )
+    data_bytes_max = settings.message_bytes_max * _JSON_GROWTH
+
+    def pipe(purpose: str) -> Pipe:
+        name = settings.replica + purpose
+        return Pipe(address, name=name, timeout_seconds=settings.redis_timeout_seconds)
+
+    publisher = Publisher(
+        pipe(""),
+        keys,
+        namespaces,
+        position_seconds=settings.position_seconds,
+        idempotency_seconds=settings.idempotency_seconds,
+    )
+    reader = HistoryReader(pipe("-history"), keys, data_bytes_max=data_bytes_max)
+    subscriber = Subscriber(
+        address,
+        redis,
+        keys,
+        replica=settings.replica,
+        timeout_seconds=settings.redis_timeout_seconds,
+        ping_interval_seconds=settings.redis_ping_interval_seconds,
+        ping_timeout_seconds=settings.redis_ping_timeout_seconds,
+        data_bytes_max=data_bytes_max,
+    )
+    presence = RedisPresence(
+        redis, keys, replica=settings.replica, lease_seconds=settings.lease_seconds
+    )
+    return Shared(
+        RedisBroker(redis, publisher, subscriber, reader),
+        presence,
+        RedisLimiter(redis, keys),
+        RedisTickets(redis, keys),
+        RedisRevocationLog(redis, keys),
+    )
+
+
+class Store:
+    """The database of accounts; nothing is opened before it is used."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `ConfigurationError` for a URL that cannot be used."""
+        # Loading these takes longer than everything else that a short command does.
+        from gateway.adapters.sql.engine import Database
+        from gateway.adapters.sql.logins import SqlLogins
+        from gateway.adapters.sql.revocation_log import SqlRevocationLog
+        from gateway.adapters.sql.users import SqlUsers
+
+        try:
+            self.database: Database = Database(
+                database_url(settings), timeout_seconds=settings.database_timeout_seconds
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"GATEWAY_DATABASE_URL: {error}") from None
+        self.users: Users = SqlUsers(self.database)
+        self.logins: Logins = SqlLogins(self.database)
+        self.revocation_log: RevocationLog = SqlRevocationLog(self.database)
+        is_file = self.database.kind == "sqlite"
+        # Nobody but this gateway looks after a file of its own.
+        asked = settings.database_migrate
+        self._migrates = is_file if asked is None else asked
+        self.trouble = "the database has not been opened yet"
+
+    async def open(self) -> bool:
+        """Bring the tables up to date where that is asked for; False while it is not ready."""
+        from gateway.adapters.sql.migrate import MigrationFailed, pending, upgrade
+
+        try:
+            if self._migrates:
+                for step in await upgrade(self.database):
+                    logger.info("database: applied %s", step)
+            elif await pending(self.database):
+                raise MigrationFailed("its tables are missing or old; run: gateway db upgrade")
+        except (Unavailable, MigrationFailed) as error:
+            trouble = f"the database is not ready: {error}"
+            if trouble != self.trouble:
+                logger.warning(trouble)
+            self.trouble = trouble
+            return False
+        self.trouble = ""
+        return True
+
+    async def wait(self) -> None:
+        """Return once the database is ready; tries for as long as it takes."""
+        while True:
+            if await self.open():
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def close(self) -> None:
+        await self.database.close()
+
+
+def database_url(settings: Settings) -> str:
+    if settings.database_url is None:
+        return f"sqlite:///{_DATABASE_FILE}"
+    return settings.database_url.get_secret_value()

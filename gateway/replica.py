@@ -1,0 +1,133 @@
+"""One replica: everything in it that lives as long as it does, and how that starts and ends."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from gateway.core.accounts import Accounts
+from gateway.core.hub import Hub
+from gateway.core.inbound import Inbound
+from gateway.core.jwks import JwksKeeper
+from gateway.core.logins import LoginDesk
+from gateway.core.passwords import Passwords
+from gateway.core.revocations import Revocations
+from gateway.core.roster import Roster
+from gateway.core.tasks import Tasks
+from gateway.core.tickets import TicketOffice
+from gateway.core.tokens import TokenIssuer, TokenVerifier
+from gateway.core.wheel import Wheel
+from gateway.domain.errors import Unavailable
+from gateway.domain.principal import Permissions
+from gateway.outside import Store
+from gateway.ports.broker import Broker
+from gateway.settings import Settings
+from gateway.sockets.door import Door
+
+_FIRST_TRY_SECONDS = 5.0
+_PRUNE_SECONDS = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Gateway:
+    settings: Settings
+    broker: Broker
+    inbound: Inbound
+    hub: Hub
+    roster: Roster
+    wheel: Wheel
+    tasks: Tasks
+    keepers: Sequence[JwksKeeper]
+    verifier: TokenVerifier
+    issuer: TokenIssuer
+    permissions: Permissions
+    store: Store
+    passwords: Passwords
+    revocations: Revocations
+    accounts: Accounts
+    logins: LoginDesk
+    tickets: TicketOffice
+    door: Door
+
+    @property
+    def trouble(self) -> str:
+        """Why this replica should get no clients right now; "" while it should."""
+        return self.broker.trouble or self.revocations.stale
+
+    def statistics(self) -> dict[str, int]:
+        hub, sockets = self.hub, self.door.counts
+        return {
+            "sockets_open": sockets.open,
+            "sockets_accepted": sockets.accepted,
+            "sockets_refused": sockets.refused,
+            "sockets_slow_closed": sockets.slow_closed,
+            "sockets_dead_closed": sockets.dead_closed,
+            "channels": hub.channel_count,
+            "messages_published": hub.published_count,
+            "messages_received": hub.counts.received,
+            "messages_delivered": hub.counts.delivered,
+        }
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep every long task running inside the block."""
+        try:
+            async with asyncio.TaskGroup() as group, self.tasks:
+                running = [
+                    group.create_task(self.broker.run(self.inbound), name="broker"),
+                    group.create_task(self.hub.run(), name="hub"),
+                    group.create_task(self.roster.run(), name="roster"),
+                    group.create_task(self.wheel.run(), name="wheel"),
+                    group.create_task(self._keep_accounts(), name="accounts"),
+                    *(
+                        group.create_task(keeper.run(), name=f"keys of {keeper.ring.name}")
+                        for keeper in self.keepers
+                    ),
+                ]
+                # Usually ready in no time; what is away may also come later.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_FIRST_TRY_SECONDS):
+                        await self.revocations.first_read.wait()
+                _spare_the_collector()
+                yield
+                for task in running:
+                    task.cancel()
+        except ExceptionGroup:
+            # A replica that lost one of its tasks would look alive and deliver nothing.
+            logger.exception("a part of the gateway failed; this replica stops")
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            await self.broker.close()
+            await self.store.close()
+            self.passwords.close()
+
+    async def _keep_accounts(self) -> None:
+        await self.store.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.revocations.run(), name="revocations")
+            group.create_task(self._prune(), name="prune")
+
+    async def _prune(self) -> None:
+        while True:
+            try:
+                await self.logins.prune()
+            except Unavailable as trouble:
+                logger.warning("old logins cannot be removed: %s", trouble.detail)
+            await asyncio.sleep(_PRUNE_SECONDS)
+
+
+def _spare_the_collector() -> None:
+    """What exists now stays for ever, so the collector need not look at it again.
+
+    With 15,000 sockets a full collection holds up every message for tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)

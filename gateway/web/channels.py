@@ -1,0 +1,92 @@
+"""What there is to know about a channel, over HTTP."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from gateway.core.hub import Hub
+from gateway.domain.history import History, HistoryQuery
+from gateway.domain.messages import Position
+from gateway.protocols.plain import encode_json
+from gateway.web.auth import Authenticate
+
+_PAGE = 100
+_EXAMPLE = {
+    "channel": "noticias",
+    "epoch": "5f3c9a2e",
+    "offset": 42,
+    "complete": True,
+    "messages": [
+        {
+            "channel": "noticias",
+            "data": "Hola canal",
+            "offset": 42,
+            "epoch": "5f3c9a2e",
+            "id": "9b6c1f0e4d2a7b8800000000",
+            "user": "alice",
+            "time": 1790000000.123,
+        }
+    ],
+}
+
+
+def router(hub: Hub, authenticate: Authenticate, *, history_page_max: int) -> APIRouter:
+    routes = APIRouter(tags=["channels"])
+
+    @routes.get(
+        "/channels/{channel:path}/history",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "The kept messages, and the channel's position.",
+                "content": {"application/json": {"example": _EXAMPLE}},
+            }
+        },
+    )
+    async def history(
+        request: Request,
+        channel: str,
+        limit: Annotated[
+            int, Query(ge=0, le=history_page_max, description="At most so many; 0: position only.")
+        ] = min(_PAGE, history_page_max),
+        since: Annotated[
+            str | None,
+            Query(
+                description="`EPOCH:OFFSET` of the last message that you have, or `:0` for the "
+                "beginning: the first messages after it. Without it, the newest ones.",
+                examples=["5f3c9a2e:42"],
+            ),
+        ] = None,
+        reverse: Annotated[
+            bool, Query(description="Newest first; with `since`, the messages before it.")
+        ] = False,
+    ) -> Response:
+        """The last messages of a channel. Needs the right to subscribe to it.
+
+        `epoch` and `offset` are the position of its last message, `""` and `0` where there is
+        none. To read all that is kept, start with `since=:0` and go on with the position of the
+        last message of each page. `complete` is false where messages after `since` are missing,
+        for they are no longer kept, or the channel has started again under another epoch.
+        """
+        principal = authenticate(request)
+        query = HistoryQuery(None if since is None else Position.parse(since), limit, reverse)
+        answer = await hub.history(principal, channel, query)
+        return Response(
+            _encode(channel, answer),
+            headers={"Cache-Control": "no-store"},
+            media_type="application/json",
+        )
+
+    return routes
+
+
+def _encode(channel: str, history: History) -> bytes:
+    # Written here, because the data of the messages goes out as it was published.
+    return b'{"channel":%b,"epoch":%b,"offset":%d,"complete":%b,"messages":[%b]}' % (
+        orjson.dumps(channel),
+        orjson.dumps(history.top.epoch),
+        history.top.offset,
+        b"true" if history.is_complete else b"false",
+        b",".join(map(encode_json, history.messages)),
+    )

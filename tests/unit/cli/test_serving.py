@@ -1,0 +1,120 @@
+"""One clear line and exit code 78 where the settings cannot be used."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway import __version__
+from gateway.settings import Settings
+from tests.unit.cli.running import CANARY, SECRET, refusal, run
+
+# gateway serve, as a process of its own.
+
+
+def serve(directory: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    given = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "serve", "--port", "0", *arguments],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ) | given,
+        cwd=directory,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "told"),
+    [
+        (["--host", "0.0.0.0"], {}, "GATEWAY_JWT_SECRET is needed with Redis, on a public"),
+        ([], {"redis_url": f"redis://:{CANARY}@127.0.0.1:1/0"}, "GATEWAY_JWT_SECRET is needed"),
+        ([], {"env": "production"}, "GATEWAY_JWT_SECRET is needed"),
+        (["--workers", "2"], {"jwt_secret": SECRET}, "redis_url"),
+        ([], {"jwt_secret": CANARY}, "GATEWAY_JWT_SECRET: a secret has at least 32 random"),
+        ([], {"jwt_secret": SECRET, "redis_url": f"http://{CANARY}"}, "GATEWAY_REDIS_URL: "),
+        ([], {"prot": CANARY}, "did you mean GATEWAY_PORT?"),
+    ],
+    ids=["public", "redis", "production", "workers", "weak secret", "redis url", "unknown"],
+)
+def test_a_gateway_that_may_not_start_says_why_in_one_line(
+    tmp_path: Path, arguments: list[str], settings: dict[str, str], told: str
+) -> None:
+    """S08, S51"""
+    ended = serve(tmp_path, *arguments, **settings)
+    assert ended.returncode == os.EX_CONFIG == 78
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("gateway: ")
+    assert told in line
+    assert CANARY not in ended.stdout + ended.stderr
+
+
+# gateway check.
+
+
+def test_check_prints_every_setting_and_no_secret() -> None:
+    """S51"""
+    keys = [{"kid": "old", "secret": CANARY + SECRET, "verify_until": 2_000_000_000}]
+    result = run(
+        "check",
+        jwt_secret=CANARY + SECRET,
+        redis_url=f"redis://gateway:{CANARY}@127.0.0.1:1/0",
+        jwt_retired_keys=json.dumps(keys),
+    )
+    assert result.exit_code == 0
+    printed = result.stdout.splitlines()
+    assert [line.split()[0] for line in printed] == [
+        f"GATEWAY_{name.upper()}" for name in Settings.model_fields
+    ]
+    assert CANARY not in result.output
+
+
+def test_check_fails_where_serve_would_not_start() -> None:
+    result = run("check", redis_url="redis://127.0.0.1:1/0")
+    assert result.exit_code == os.EX_CONFIG
+    assert "GATEWAY_JWT_SECRET is needed" in result.stderr
+    assert "GATEWAY_REDIS_URL" in result.stdout
+
+
+def test_check_is_content_with_the_defaults() -> None:
+    assert run("check").exit_code == 0
+
+
+# gateway secrets and the rest.
+
+
+def test_secrets_are_written_once_and_never_printed(tmp_path: Path) -> None:
+    path = tmp_path / "made.env"
+    first = run("secrets", "--env-file", str(path))
+    assert (first.exit_code, first.stdout, first.stderr) == (0, "", f"made {path}\n")
+    written = path.read_text()
+    second = run("secrets", "--env-file", str(path))
+    assert (second.exit_code, second.output) == (0, "")
+    assert path.read_text() == written
+
+
+def test_the_secrets_of_a_cluster_name_its_redis(tmp_path: Path) -> None:
+    result = run("secrets", "--cluster", str(tmp_path / "made"), "--redis-host", "redis.example:1")
+    assert result.exit_code == 0
+    assert len(result.stderr.splitlines()) == 3
+    url = (tmp_path / "made/gateway/gateway_redis_url").read_text()
+    assert url.endswith("@redis.example:1/0")
+    assert url not in result.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["--env-file", "a", "--cluster", "b"]])
+def test_secrets_are_for_one_purpose_at_a_time(arguments: list[str]) -> None:
+    assert refusal(run("secrets", *arguments)) == "gateway: give --env-file or --cluster"
+
+
+def test_secrets_that_cannot_be_written_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = refusal(run("secrets", "--env-file", str(tmp_path / "file" / "made.env")))
+    assert "Not a directory" in told
+
+
+def test_the_version_is_printed() -> None:
+    assert run("version").stdout == f"{__version__}\n"
