@@ -138,6 +138,9 @@ class Track:
         since = start.since
         if since is None:
             return Resumption(messages[-start.newest :] if start.newest else [], None, last)
+        if self.is_ahead(since):
+            # The hub has had this replica catch up, so those messages were lost again.
+            return Resumption([], Gap(since, Position(last.epoch, last.offset + 1)), last)
         missed = [m for m in messages if not is_behind(m.position, since)]
         if missed:
             is_whole = follows(since, missed[0].position)
@@ -171,7 +174,12 @@ class Track:
 
     def _since(self, position: Position) -> list[Message] | None:
         """What was delivered after this position; None when that cannot be told any more."""
-        recent = [m for m in self._recent or () if not is_behind(m.position, position)]
+        recent = [
+            message
+            for message in self._recent or ()
+            if message.position.epoch == self.last.epoch
+            and not is_behind(message.position, position)
+        ]
         if recent:
             return recent if follows(position, recent[0].position) else None
         return recent if position == BEGINNING or is_behind(self.last, position) else None

@@ -82,11 +82,11 @@ def publish_now(http: str, channel: str, data: object, token: str) -> Answer:
     return call(url, token=token, json_body={"data": data})
 
 
-def listen(ws: str, channel: str, token: str, query: str = "") -> connect:
+def listen(ws: str, channel: str, token: str, query: str = "", **options: Any) -> connect:
     """Connect to a channel; use it with ``async with`` or ``await``."""
     headers = {"Authorization": f"Bearer {token}"}
     url = f"{ws}/ws/{quote(channel, safe='')}{query}"
-    return connect(url, additional_headers=headers, compression=None)
+    return connect(url, additional_headers=headers, compression=None, **options)
 
 
 async def receive_json(socket: ClientConnection, seconds: float = 5.0) -> Any:
