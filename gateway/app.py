@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from gateway.core.limits import RateLimit
 from gateway.core.login_limits import LoginLimits
 from gateway.core.logins import LoginDesk, LoginTimes
 from gateway.core.passwords import Passwords
+from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
 from gateway.core.signals import Signals
@@ -31,7 +33,8 @@ from gateway.settings import Settings, SocketDoor
 from gateway.signing import make_issuer, make_keepers, make_verifier, signing_secret
 from gateway.sockets.asgi import socket_route
 from gateway.sockets.door import DOOR, Door
-from gateway.web import accounts, authz, channels, logins, ops, problems, publish, users
+from gateway.sockets.sse import EventStream
+from gateway.web import accounts, authz, channels, logins, ops, problems, publish, sse, users
 from gateway.web.auth import Callers
 
 # How long a revocation is of use: no token lives longer, and clocks differ a little.
@@ -145,6 +148,7 @@ def build(settings: Settings) -> Gateway:
         accounts=accounts,
         logins=desk,
         tickets=tickets,
+        receipts=Receipts(hub, signals, tasks),
         door=door,
     )
 
@@ -182,6 +186,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(
         publish.router(
             gateway.hub,
+            gateway.receipts,
             callers.authenticate,
             request_bytes_max=settings.request_bytes_max,
             batch_messages_max=settings.batch_messages_max,
@@ -193,6 +198,7 @@ def create_app(gateway: Gateway) -> FastAPI:
         )
     )
     app.router.routes.append(socket_route(gateway.door))
+    app.include_router(sse.router(partial(EventStream, gateway.door)))
     app.include_router(
         logins.router(
             gateway.logins,

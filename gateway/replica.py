@@ -16,6 +16,7 @@ from gateway.core.inbound import Inbound
 from gateway.core.jwks import JwksKeeper
 from gateway.core.logins import LoginDesk
 from gateway.core.passwords import Passwords
+from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
 from gateway.core.tasks import Tasks
@@ -54,6 +55,7 @@ class Gateway:
     accounts: Accounts
     logins: LoginDesk
     tickets: TicketOffice
+    receipts: Receipts
     door: Door
 
     @property

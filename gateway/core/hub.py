@@ -11,7 +11,7 @@ from typing import Protocol
 from gateway.core.limits import RateLimit
 from gateway.core.publishing import Publishing
 from gateway.core.repair import Repairs
-from gateway.core.track import Gap, Resumption, Start, Track
+from gateway.core.track import Gap, Resumption, Start, Track, is_behind
 from gateway.domain.channels import check_channel
 from gateway.domain.errors import GatewayError, Unavailable
 from gateway.domain.history import History, HistoryQuery
@@ -194,6 +194,13 @@ class Hub:
     def unsubscribe_all(self, subscriber: Subscriber) -> None:
         for channel in self._subscriptions.channels_of(subscriber):
             self.unsubscribe(subscriber, channel)
+
+    def handed_count(self, channel: str, position: Position) -> int:
+        """To how many sockets here the message at this position has been written."""
+        track = self._tracks.get(channel)
+        if track is None or not is_behind(position, track.last):
+            return 0
+        return sum(map(len, self._subscriptions.audience(channel).values()))
 
     def position(self, channel: str) -> Position:
         """Up to where this replica has delivered; `BEGINNING` for a channel nobody listens to."""

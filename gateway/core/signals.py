@@ -29,9 +29,9 @@ class Signals:
             raise ValueError(f"two handlers for the signal {kind!r}")
         self._handlers[kind] = handler
 
-    async def send(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Raises `Unavailable`; it may have been sent then."""
-        await self._broker.signal(orjson.dumps({"kind": kind, **body}))
+    async def send(self, kind: str, body: Mapping[str, Any]) -> int:
+        """Return how many replicas get it; raises `Unavailable`, and may have been sent then."""
+        return await self._broker.signal(orjson.dumps({"kind": kind, **body}))
 
     def received(self, data: bytes) -> None:
         try:

@@ -75,8 +75,12 @@ class Broker(Protocol):
         """Stop; takes effect in order with calls of `subscribe` before and after it."""
 
     @abstractmethod
-    async def signal(self, data: bytes) -> None:
-        """Tell every replica something that is not for clients; raises `Unavailable`."""
+    async def signal(self, data: bytes) -> int:
+        """Tell every replica something that is not for clients; raises `Unavailable`.
+
+        Returns how many replicas get it. They get it behind every message that was published
+        before.
+        """
 
     @abstractmethod
     async def run(self, listener: Listener) -> None:

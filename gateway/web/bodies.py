@@ -79,3 +79,11 @@ def optional_text_field(fields: Mapping[str, Any], name: str, *, length_max: int
     if len(value) > length_max:
         raise InvalidRequest(f"{name}: at most {length_max} characters")
     return value
+
+
+def flag(request: Request, name: str) -> bool:
+    """A parameter of the URL that is true or false, and false when it is not there."""
+    value = request.query_params.get(name, "false").lower()
+    if value not in ("1", "true", "0", "false"):
+        raise InvalidRequest(f"{name}: true or false")
+    return value in ("1", "true")

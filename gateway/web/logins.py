@@ -13,7 +13,7 @@ from gateway.core.tokens import TokenIssuer
 from gateway.domain.errors import InvalidRequest, InvalidToken
 from gateway.protocols.credentials import COOKIE, CSRF_COOKIE
 from gateway.web.auth import Callers
-from gateway.web.bodies import optional_text_field, read_fields, text_field
+from gateway.web.bodies import flag, optional_text_field, read_fields, text_field
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 section 5.1
 
@@ -95,7 +95,7 @@ def router(
     async def logout(request: Request) -> Response:
         """End this login with its sockets, on every replica; `?all=true` every one of the user."""
         principal = callers.authenticate(request)
-        if _flag(request, "all"):
+        if flag(request, "all"):
             is_everywhere = await desk.logout_everywhere(principal)
         else:
             is_everywhere = await desk.logout(principal)
@@ -131,7 +131,7 @@ def router(
             return JSONResponse(body, headers=_NO_STORE)
 
     def _wants_cookie(request: Request) -> bool:
-        wants_cookie = _flag(request, "cookie")
+        wants_cookie = flag(request, "cookie")
         if wants_cookie:
             callers.check_page(request)
         return wants_cookie
@@ -177,10 +177,3 @@ def _answer(
 def _bearer(request: Request) -> str:
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     return value.strip() if scheme.lower() == "bearer" else ""
-
-
-def _flag(request: Request, name: str) -> bool:
-    value = request.query_params.get(name, "false").lower()
-    if value not in ("1", "true", "0", "false"):
-        raise InvalidRequest(f"{name}: true or false")
-    return value in ("1", "true")

@@ -7,10 +7,11 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from gateway.core.hub import Hub
+from gateway.core.receipts import Receipts
 from gateway.domain.errors import GatewayError, InvalidRequest, TooBig, Unavailable
 from gateway.domain.messages import Draft, Receipt
 from gateway.web.auth import Authenticate
-from gateway.web.bodies import json_object, media_type, read_body
+from gateway.web.bodies import flag, json_object, media_type, read_body
 from gateway.web.problems import problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -43,19 +44,36 @@ _BATCH_BODY = {
 
 
 def router(
-    hub: Hub, authenticate: Authenticate, *, request_bytes_max: int, batch_messages_max: int
+    hub: Hub,
+    receipts: Receipts,
+    authenticate: Authenticate,
+    *,
+    request_bytes_max: int,
+    batch_messages_max: int,
 ) -> APIRouter:
     routes = APIRouter(tags=["publish"])
 
     @routes.post("/publish/{channel:path}", openapi_extra=_SINGLE_BODY)
     async def publish_one(request: Request, channel: str) -> Response:
-        """Publish one message: JSON `{"data": …}`, a `text/plain` body, or `?message=…`."""
+        """Publish one message: JSON `{"data": …}`, a `text/plain` body, or `?message=…`.
+
+        With `?receipt=1` the answer says to how many sockets on how many replicas it was handed.
+        """
         principal = authenticate(request)
+        wants_receipt = flag(request, "receipt")
         key = _idempotency_key(request)
         data = await _single_data(request, request_bytes_max)
         receipt = await hub.publish(principal, Draft(channel, data, key))
         headers = {"Idempotent-Replayed": "true"} if receipt.replayed else None
-        return _json(_published(receipt), headers=headers)
+        answer = _published(receipt)
+        if wants_receipt:
+            handed = await receipts.count(channel, receipt.position)
+            answer["receipt"] = {
+                "replicas": handed.replicas,
+                "sockets": handed.sockets,
+                "complete": handed.is_complete,
+            }
+        return _json(answer, headers=headers)
 
     @routes.post("/publish", openapi_extra=_BATCH_BODY)
     async def publish_many(request: Request) -> Response:

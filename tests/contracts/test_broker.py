@@ -279,5 +279,15 @@ async def test_a_signal_reaches_its_sender_once(replica: Replica) -> None:
     assert await replica.inbox.wait_for_signals(2) == [b"one", b"two"]
 
 
+async def test_a_signal_comes_behind_what_was_published_before_it(replica: Replica) -> None:
+    await replica.broker.subscribe("room")
+    for n in range(20):
+        await publish(replica.broker, "room", b"%d" % n)
+        assert await replica.broker.signal(b"%d" % n) == 1
+    await replica.inbox.wait_for_signals(20)
+    before = replica.inbox.messages_before_signals
+    assert all(count > n for n, count in enumerate(before)), before
+
+
 async def test_a_replica_is_told_that_it_listens(replica: Replica) -> None:
     assert replica.inbox.connections == 1

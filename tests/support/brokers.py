@@ -135,6 +135,7 @@ class Inbox(Listener):
         self.messages: list[Message] = []
         self.batches: list[int] = []
         self.signals: list[bytes] = []
+        self.messages_before_signals: list[int] = []
         self.connections = 0
         self._arrived = asyncio.Event()
 
@@ -145,6 +146,7 @@ class Inbox(Listener):
 
     def signalled(self, data: bytes) -> None:
         self.signals.append(data)
+        self.messages_before_signals.append(len(self.messages))
         self._arrived.set()
 
     def connected(self) -> None:

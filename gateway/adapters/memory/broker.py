@@ -86,21 +86,22 @@ class MemoryBroker(Broker):
     def unsubscribe(self, channel: str) -> None:
         self._subscribed.discard(channel)
 
-    async def signal(self, data: bytes) -> None:
+    async def signal(self, data: bytes) -> int:
         self._signals.append(data)
         self._wake.set()
+        return 1
 
     async def run(self, listener: Listener) -> None:
         listener.connected()
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._signals:
-                listener.signalled(self._signals.popleft())
             ready = list(self._undelivered)
             self._undelivered.clear()
             # Checked again: a channel may have been left since, and perhaps joined anew.
             listener.deliver([message for message in ready if message.channel in self._subscribed])
+            while self._signals:
+                listener.signalled(self._signals.popleft())
 
     @property
     def trouble(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
+from gateway.adapters.redis.forgetting import warn_of_forgetting
 from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.publisher import Publisher
 from gateway.adapters.redis.subscriber import Subscriber
@@ -34,8 +35,8 @@ class RedisBroker(Broker):
     def unsubscribe(self, channel: str) -> None:
         self._subscriber.unsubscribe(channel)
 
-    async def signal(self, data: bytes) -> None:
-        await self._subscriber.signal(data)
+    async def signal(self, data: bytes) -> int:
+        return await self._subscriber.signal(data)
 
     async def history(self, channel: str, query: HistoryQuery) -> History:
         return await self._reader.history(channel, query)
@@ -45,6 +46,7 @@ class RedisBroker(Broker):
             tasks.create_task(self._publisher.run(), name="publish")
             tasks.create_task(self._subscriber.run(listener), name="listen")
             tasks.create_task(self._reader.run(), name="history")
+            tasks.create_task(warn_of_forgetting(self._redis), name="forgetting")
 
     @property
     def trouble(self) -> str:

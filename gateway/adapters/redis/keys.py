@@ -44,6 +44,32 @@ class Keys:
     def users(self, replica: str) -> str:
         return f"{self.prefix}:{{connected}}:users:{replica}"
 
+    def members(self, channel: str) -> str:
+        return f"{self.prefix}:{{{channel}}}:members"
+
+    def member_names(self, channel: str) -> str:
+        return f"{self.prefix}:{{{channel}}}:names"
+
+    def held(self, channel: str, holder: str) -> str:
+        """What one holder (a replica during one lease) holds of a channel's members."""
+        return f"{self.prefix}:{{{channel}}}:held:{holder}"
+
+    def holdings(self, holder: str) -> str:
+        """The channels of a holder. It shares its tag with the leases, see ``lease.lua``."""
+        return f"{self.prefix}:{{presence}}:channels:{holder}"
+
+    @property
+    def presence(self) -> str:
+        return f"{self.prefix}:{{presence}}:table"
+
+    @property
+    def leases(self) -> str:
+        return f"{self.prefix}:{{presence}}:leases"
+
+    @property
+    def ended_leases(self) -> str:
+        return f"{self.prefix}:{{presence}}:ended"
+
     def bucket(self, key: str) -> str:
         """What is left of a limit. All share a tag: one script takes from several of them."""
         return f"{self.prefix}:{{limits}}:{key}"

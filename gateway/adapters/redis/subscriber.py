@@ -11,6 +11,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.connection import (
     Address,
     end_if_cancelled,
@@ -102,13 +103,9 @@ class Subscriber(LinkListener):
         if self._topic_channels.pop(topic, None) is not None:
             self._send_soon("UNSUBSCRIBE", topic)
 
-    async def signal(self, data: bytes) -> None:
+    async def signal(self, data: bytes) -> int:
         """`Broker.signal`."""
-        try:
-            await self._redis.publish(self._keys.signals, data)
-            end_if_cancelled()
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis did not answer ({type(error).__name__})") from None
+        return int(await asked(self._redis.publish(self._keys.signals, data)))
 
     async def run(self, listener: Listener) -> None:
         """`Broker.run`."""
@@ -251,6 +248,10 @@ class Subscriber(LinkListener):
                 if topic == self._probe:
                     self._probe_came.set()
                 elif topic == self._keys.signals:
+                    # Behind the messages that came before it, as it was sent behind them.
+                    if messages:
+                        _hand_over(listener.deliver, messages)
+                        messages = []
                     _hand_over(listener.signalled, data)
                 continue
             try:

@@ -52,11 +52,12 @@ class Bus(MemoryBroker):
         self.replicas: list[Signals] = []
         self.is_cut = False
 
-    async def signal(self, data: bytes) -> None:
+    async def signal(self, data: bytes) -> int:
         if self.is_cut:
             raise Unavailable("cut off")
         for signals in self.replicas:
             signals.received(data)
+        return len(self.replicas)
 
 
 class Cluster:

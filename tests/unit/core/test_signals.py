@@ -16,11 +16,12 @@ class LoopBroker(MemoryBroker):
         super().__init__(idempotency_seconds=60)
         self.signals: list[Signals] = []
 
-    async def signal(self, data: bytes) -> None:
+    async def signal(self, data: bytes) -> int:
         if not self.signals:
             raise Unavailable("nobody is connected")
         for signals in self.signals:
             signals.received(data)
+        return len(self.signals)
 
 
 @pytest.fixture
