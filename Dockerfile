@@ -1,4 +1,4 @@
-# The gateway, and the one-shot service that makes its secrets: the same image.
+# The gateway, and the one-shot services that make its secrets and its tables: the same image.
 #   docker build -t gateway .      other base: --build-arg PYTHON_VERSION=3.13
 ARG PYTHON_VERSION=3.12
 
@@ -22,12 +22,12 @@ RUN /opt/gateway/bin/pip install -c constraints.txt --no-deps --force-reinstall 
     && /opt/gateway/bin/pip uninstall --yes pip
 
 FROM python:${PYTHON_VERSION}-slim
-# An empty volume takes over the owner and the mode of the directory it is mounted on. Redis, which
-# runs as somebody else, has to get into its own of these two, and nobody into ours.
+# An empty volume takes over the owner and the mode of the directory it is mounted on. Redis and
+# MariaDB, which run as somebody else, have to get into their own of these, and nobody into ours.
 RUN groupadd --gid 10001 gateway \
     && useradd --uid 10001 --gid gateway --no-create-home --home-dir /nonexistent \
        --shell /usr/sbin/nologin gateway \
-    && install -d -m 0755 -o gateway -g gateway /secrets /secrets/redis \
+    && install -d -m 0755 -o gateway -g gateway /secrets /secrets/redis /secrets/mariadb \
     && install -d -m 0700 -o gateway -g gateway /secrets/gateway
 COPY --from=build /opt/gateway /opt/gateway
 ENV PATH=/opt/gateway/bin:$PATH \

@@ -35,12 +35,12 @@ format: $(VENV)/.installed ## format the code
 bench: $(VENV)/.installed tools ## measure this machine's gateway, in about three minutes
 	@$(BIN)/gateway bench
 
-tools: ## install redis-server and haproxy for the tests, where that is possible
+tools: ## install Redis, HAProxy, MariaDB and PostgreSQL for the tests, where that is possible
 	@./scripts/install-tools
 
-up: ## start three replicas, Redis and HAProxy with Docker
+up: ## start three replicas, Redis, MariaDB and HAProxy with Docker
 	docker compose up --build
 
-clean: ## remove everything that was made here, .env excepted
+clean: ## remove everything that was made here, but .env and the accounts in gateway.db
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,9 @@
 """The composition root: the one place that wires everything together."""
 
+import contextlib
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -12,12 +13,15 @@ from fastapi import FastAPI
 from gateway import __version__
 from gateway.adapters.memory.limiter import MemoryLimiter
 from gateway.core.accounts import Accounts
+from gateway.core.archive import Archiver
+from gateway.core.attendance import Attendance
 from gateway.core.hub import Hub
 from gateway.core.inbound import Inbound
 from gateway.core.limits import RateLimit
 from gateway.core.login_limits import LoginLimits
 from gateway.core.logins import LoginDesk, LoginTimes
 from gateway.core.passwords import Passwords
+from gateway.core.past import Past
 from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
@@ -25,9 +29,9 @@ from gateway.core.signals import Signals
 from gateway.core.tasks import Tasks
 from gateway.core.tickets import TicketOffice
 from gateway.core.wheel import Wheel
-from gateway.domain.namespaces import Namespace, Namespaces
 from gateway.domain.principal import Permissions
 from gateway.outside import Store, make_shared
+from gateway.reload import on_hangup
 from gateway.replica import Gateway
 from gateway.settings import Settings, SocketDoor
 from gateway.signing import make_issuer, make_keepers, make_verifier, signing_secret
@@ -39,20 +43,38 @@ from gateway.web.auth import Callers
 
 # How long a revocation is of use: no token lives longer, and clocks differ a little.
 _CLOCK_SECONDS = 2
+# What a batch for the archive may hold, if every message is as large as it may be.
+_ARCHIVE_BATCH_BYTES = 67_108_864
 
 
 def build(settings: Settings) -> Gateway:
     """Choose the adapters and make one gateway; raises `ConfigurationError`."""
-    namespaces = _namespaces(settings)
+    namespaces = settings.make_namespaces()
     shared, store = make_shared(settings, namespaces), Store(settings)
     broker = shared.broker
-    permissions = Permissions(frozenset(settings.publish_roles))
+    permissions = Permissions(namespaces)
+    allowed_origins = set(settings.allowed_origins)
+    publish_rate = RateLimit(settings.publish_rate_max)
     hub = Hub(
         broker,
         permissions,
-        RateLimit(settings.publish_rate_max),
+        publish_rate,
         message_bytes_max=settings.message_bytes_max,
         release_delay_seconds=settings.release_delay_seconds,
+        past=Past(broker, store.archive, namespaces),
+    )
+    archiver = Archiver(
+        broker,
+        shared.news,
+        store.archive,
+        namespaces,
+        batch_messages=min(
+            settings.archive_batch_messages,
+            max(_ARCHIVE_BATCH_BYTES // settings.message_bytes_max, 1),
+        ),
+        interval_seconds=settings.archive_interval_seconds,
+        lease_seconds=settings.lease_seconds,
+        position_seconds=settings.position_seconds,
     )
     roster = Roster(
         shared.presence,
@@ -61,6 +83,15 @@ def build(settings: Settings) -> Gateway:
         connections_max=settings.sockets_per_user_max,
     )
     signals = Signals(broker)
+    attendance = Attendance(
+        shared.channel_presence,
+        signals,
+        namespaces,
+        permissions,
+        hub.notify,
+        renew_interval_seconds=settings.lease_seconds / 5,
+        leave_delay_seconds=settings.leave_delay_seconds,
+    )
     revocations = Revocations(
         store.revocation_log, shared.revocation_log, signals, roster.end_revoked
     )
@@ -108,6 +139,7 @@ def build(settings: Settings) -> Gateway:
     door = Door(
         hub=hub,
         roster=roster,
+        attendance=attendance,
         verifier=verifier,
         tickets=tickets,
         check=revocations.check,
@@ -115,7 +147,7 @@ def build(settings: Settings) -> Gateway:
         wheel=wheel,
         tasks=tasks,
         trusted_networks=settings.trusted_networks,
-        allowed_origins=frozenset(settings.allowed_origins),
+        allowed_origins=allowed_origins,
         token_in_url_allowed=settings.token_in_url,
         namespaces=namespaces,
         compression_offered=settings.compression,
@@ -133,14 +165,19 @@ def build(settings: Settings) -> Gateway:
     return Gateway(
         settings=settings,
         broker=broker,
-        inbound=Inbound(hub, signals, [hub.connected, revocations.connected]),
+        inbound=Inbound(hub, signals, [hub.connected, revocations.connected, attendance.connected]),
         hub=hub,
+        archiver=archiver,
         roster=roster,
+        attendance=attendance,
         wheel=wheel,
         tasks=tasks,
         keepers=keepers,
         verifier=verifier,
         issuer=issuer,
+        namespaces=namespaces,
+        allowed_origins=allowed_origins,
+        publish_rate=publish_rate,
         permissions=permissions,
         store=store,
         passwords=passwords,
@@ -153,20 +190,23 @@ def build(settings: Settings) -> Gateway:
     )
 
 
-def create_app(gateway: Gateway) -> FastAPI:
+def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> FastAPI:
     """The HTTP doors and the portable socket door.
 
     The lifespan state carries the socket door to the native protocol class, which then takes
     its paths before they get here. A host application that mounts this one runs
     `Gateway.running` in its own lifespan, for the lifespan of a mounted application never runs.
+    ``reload`` is what SIGHUP does; without it the signal is left to the host.
     """
     settings = gateway.settings
     state = {DOOR: gateway.door} if settings.socket_door is SocketDoor.NATIVE else {}
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        hangup = contextlib.nullcontext() if reload is None else on_hangup(reload)
         async with gateway.running():
-            yield state
+            with hangup:
+                yield state
 
     app = FastAPI(
         title="Gateway",
@@ -180,7 +220,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     callers = Callers(
         gateway.verifier,
         token_in_url_allowed=settings.token_in_url,
-        allowed_origins=frozenset(settings.allowed_origins),
+        allowed_origins=gateway.allowed_origins,
         trusted_networks=settings.trusted_networks,
     )
     app.include_router(
@@ -194,7 +234,10 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     app.include_router(
         channels.router(
-            gateway.hub, callers.authenticate, history_page_max=settings.history_page_max
+            gateway.hub,
+            gateway.attendance,
+            callers.authenticate,
+            history_page_max=settings.history_page_max,
         )
     )
     app.router.routes.append(socket_route(gateway.door))
@@ -232,24 +275,3 @@ def create_app(gateway: Gateway) -> FastAPI:
         )
     )
     return app
-
-
-def _namespaces(settings: Settings) -> Namespaces:
-    default = Namespace(
-        slow_consumer=settings.slow_consumer,
-        history_length=settings.history_messages,
-        history_seconds=settings.history_seconds,
-    )
-    named = {
-        name: Namespace(
-            slow_consumer=given.slow_consumer,
-            history_length=_given(given.history_messages, default.history_length),
-            history_seconds=_given(given.history_seconds, default.history_seconds),
-        )
-        for name, given in settings.namespaces.items()
-    }
-    return Namespaces(default, named)
-
-
-def _given(value: int | None, default: int) -> int:
-    return default if value is None else value

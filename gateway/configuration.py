@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,22 @@ from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsError
 
-from gateway.settings import PREFIX, Settings, source_path
+from gateway.domain.namespaces import Namespace, Who
+from gateway.settings import PREFIX, NamespaceSettings, Settings, source_path
 
 _SOURCES = ("config", "secrets_dir")
 
 
 class ConfigurationError(Exception):
-    """The settings cannot be used; the text is one line for the operator, without secrets."""
+    """The settings cannot be used; the text is one line for the operator, without secrets.
 
-    def __init__(self, text: str) -> None:
-        # What it names, a path for example, may have been given in several lines.
-        super().__init__(" ".join(text.splitlines()))
+    ``mistakes`` are its parts: a line for each thing that is wrong.
+    """
+
+    def __init__(self, *mistakes: str) -> None:
+        # What they name, a path for example, may have been given in several lines.
+        self.mistakes = [" ".join(mistake.splitlines()) for mistake in mistakes]
+        super().__init__("; ".join(self.mistakes))
 
 
 def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
@@ -35,20 +41,46 @@ def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
         secrets_dir = _check_sources(env_file)
         return Settings(_env_file=env_file, _secrets_dir=secrets_dir, **given)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(map(_explain, error.errors()))) from None
+        raise ConfigurationError(*_explain_all(error)) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"GATEWAY_CONFIG: not a TOML file: {error}") from None
     except (SettingsError, OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(_unreadable(error)) from None
 
 
-def _explain(error: Any) -> str:
+def _explain_all(errors: ValidationError) -> Iterator[str]:
+    for error in errors.errors():
+        message = str(error["msg"]).removeprefix("Value error, ")
+        if error["loc"]:
+            yield _explain(error["loc"], error["type"], message)
+        else:
+            yield from message.splitlines()
+
+
+def _explain(place: tuple[int | str, ...], kind: str, message: str) -> str:
     # Never the value: it may be the secret, or a URL with a password.
-    name = ".".join(str(part) for part in error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
+    if place[0] == "namespaces" and len(place) > 1:
+        return (
+            f"{PREFIX}NAMESPACES: [namespaces.{place[1]}] {_in_section(place[2:], kind, message)}"
+        )
+    name = ".".join(map(str, place))
+    if kind == "extra_forbidden":
         return _unknown(name.removeprefix(PREFIX.lower()))
-    return f"{PREFIX}{name.upper()}: {message}" if name else message
+    return f"{PREFIX}{name.upper()}: {message}"
+
+
+def _in_section(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    if not place:
+        return "is a section, not a value"
+    if place[0] == "[key]":
+        return "is no name of a namespace: 1 to 100 of A-Z a-z 0-9 _ - . @ ~ # $"
+    name = str(place[0])
+    if kind != "extra_forbidden":
+        return f"{name}: {message}"
+    known = [*NamespaceSettings.model_fields]
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    return f"{name}: no such setting; {hint}"
 
 
 def _unreadable(error: Exception) -> str:
@@ -105,3 +137,34 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
             shown = "(not set)" if value is None else str(value)
         rows.append((PREFIX + name.upper(), shown, field.description or ""))
     return rows
+
+
+def describe_namespaces(settings: Settings) -> list[list[str]]:
+    """What holds in each namespace, in columns; the first row names them."""
+    agreed = settings.make_namespaces()
+    rows = [
+        ["NAMESPACE", "HISTORY", "SLOW CONSUMER", "PRESENCE"],
+        ["(default)", *_agreement(agreed.default)],
+        *([name, *_agreement(agreed.named[name])] for name in sorted(agreed.named)),
+    ]
+    rows[0] += ["SUBSCRIBE", "PUBLISH", "SEE PRESENCE", "SEE HISTORY"]
+    unknown = ["(others)", "refused" if agreed.unknown_refused else "as (default)"]
+    return [*rows, [*unknown, *[""] * (len(rows[0]) - len(unknown))]]
+
+
+def _agreement(namespace: Namespace) -> list[str]:
+    length, seconds = namespace.history_length, namespace.history_seconds
+    presence = "with notices" if namespace.join_leave else "on" if namespace.presence else "off"
+    return [
+        f"{length} for {seconds} s" if length else "none",
+        namespace.slow_consumer,
+        presence,
+        _whom(namespace.subscribe),
+        _whom(namespace.publish),
+        _whom(namespace.see_presence),
+        _whom(namespace.see_history),
+    ]
+
+
+def _whom(who: Who) -> str:
+    return ", ".join(sorted(who)) or "nobody" if isinstance(who, frozenset) else who.value

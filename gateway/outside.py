@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.adapters.memory.broker import MemoryBroker
+from gateway.adapters.memory.channel_presence import MemoryChannelPresence
 from gateway.adapters.memory.limiter import MemoryLimiter
+from gateway.adapters.memory.news import MemoryNews
 from gateway.adapters.memory.presence import MemoryPresence
 from gateway.adapters.memory.tickets import MemoryTickets
 from gateway.adapters.redis.broker import RedisBroker
+from gateway.adapters.redis.channel_presence import RedisChannelPresence
 from gateway.adapters.redis.connection import Address, connect
 from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.limiter import RedisLimiter
+from gateway.adapters.redis.news import RedisNews
 from gateway.adapters.redis.pipe import Pipe
 from gateway.adapters.redis.presence import RedisPresence
 from gateway.adapters.redis.publisher import Publisher
@@ -24,9 +28,12 @@ from gateway.adapters.redis.tickets import RedisTickets
 from gateway.configuration import ConfigurationError
 from gateway.domain.errors import Unavailable
 from gateway.domain.namespaces import Namespaces
+from gateway.ports.archive import Archive
 from gateway.ports.broker import Broker
+from gateway.ports.channel_presence import ChannelPresence
 from gateway.ports.limiter import Limiter
 from gateway.ports.logins import Logins
+from gateway.ports.news import News
 from gateway.ports.presence import Presence
 from gateway.ports.revocation_log import RevocationLog
 from gateway.ports.tickets import Tickets
@@ -40,6 +47,8 @@ if TYPE_CHECKING:
 _JSON_GROWTH = 6
 _DATABASE_FILE = Path("gateway.db")
 _RETRY_SECONDS = 2.0
+# The rest of the time is for those who find out that a lease is over, and clean up.
+_LEASE_SHARE = 0.6
 
 logger = logging.getLogger(__name__)
 
@@ -50,24 +59,30 @@ class Shared:
 
     broker: Broker
     presence: Presence
+    channel_presence: ChannelPresence
     limiter: Limiter
     tickets: Tickets
     revocation_log: RevocationLog | None
+    news: News
 
 
 def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
     """Raises `ConfigurationError`."""
     if settings.redis_url is None:
+        memory_news = MemoryNews()
         return Shared(
             MemoryBroker(
                 namespaces,
                 idempotency_seconds=settings.idempotency_seconds,
                 position_seconds=settings.position_seconds,
+                news=memory_news,
             ),
             MemoryPresence(replica=settings.replica),
+            MemoryChannelPresence(),
             MemoryLimiter(),
             MemoryTickets(),
             None,
+            memory_news,
         )
     url = settings.redis_url.get_secret_value()
     try:
@@ -107,12 +122,26 @@ def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
     presence = RedisPresence(
         redis, keys, replica=settings.replica, lease_seconds=settings.lease_seconds
     )
+    channel_presence = RedisChannelPresence(
+        redis,
+        pipe("-presence"),
+        keys,
+        replica=settings.replica,
+        lease_seconds=settings.lease_seconds * _LEASE_SHARE,
+    )
     return Shared(
         RedisBroker(redis, publisher, subscriber, reader),
         presence,
+        channel_presence,
         RedisLimiter(redis, keys),
         RedisTickets(redis, keys),
         RedisRevocationLog(redis, keys),
+        RedisNews(
+            redis,
+            keys,
+            lease_seconds=settings.lease_seconds,
+            mark_seconds=settings.position_seconds,
+        ),
     )
 
 
@@ -122,6 +151,7 @@ class Store:
     def __init__(self, settings: Settings) -> None:
         """Raises `ConfigurationError` for a URL that cannot be used."""
         # Loading these takes longer than everything else that a short command does.
+        from gateway.adapters.sql.archive import SqlArchive
         from gateway.adapters.sql.engine import Database
         from gateway.adapters.sql.logins import SqlLogins
         from gateway.adapters.sql.revocation_log import SqlRevocationLog
@@ -136,6 +166,7 @@ class Store:
         self.users: Users = SqlUsers(self.database)
         self.logins: Logins = SqlLogins(self.database)
         self.revocation_log: RevocationLog = SqlRevocationLog(self.database)
+        self.archive: Archive = SqlArchive(self.database)
         is_file = self.database.kind == "sqlite"
         # Nobody but this gateway looks after a file of its own.
         asked = settings.database_migrate

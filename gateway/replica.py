@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from gateway.core.accounts import Accounts
+from gateway.core.archive import Archiver
+from gateway.core.attendance import Attendance
 from gateway.core.hub import Hub
 from gateway.core.inbound import Inbound
 from gateway.core.jwks import JwksKeeper
+from gateway.core.limits import RateLimit
 from gateway.core.logins import LoginDesk
 from gateway.core.passwords import Passwords
 from gateway.core.receipts import Receipts
@@ -24,6 +27,7 @@ from gateway.core.tickets import TicketOffice
 from gateway.core.tokens import TokenIssuer, TokenVerifier
 from gateway.core.wheel import Wheel
 from gateway.domain.errors import Unavailable
+from gateway.domain.namespaces import Namespaces
 from gateway.domain.principal import Permissions
 from gateway.outside import Store
 from gateway.ports.broker import Broker
@@ -42,12 +46,17 @@ class Gateway:
     broker: Broker
     inbound: Inbound
     hub: Hub
+    archiver: Archiver
     roster: Roster
+    attendance: Attendance
     wheel: Wheel
     tasks: Tasks
     keepers: Sequence[JwksKeeper]
     verifier: TokenVerifier
     issuer: TokenIssuer
+    namespaces: Namespaces
+    allowed_origins: set[str]
+    publish_rate: RateLimit
     permissions: Permissions
     store: Store
     passwords: Passwords
@@ -75,6 +84,9 @@ class Gateway:
             "messages_published": hub.published_count,
             "messages_received": hub.counts.received,
             "messages_delivered": hub.counts.delivered,
+            "archive_rows": self.archiver.rows,
+            "archive_gaps": self.archiver.holes,
+            "archive_lag_seconds": self.archiver.lag_seconds,
         }
 
     @asynccontextmanager
@@ -86,6 +98,7 @@ class Gateway:
                     group.create_task(self.broker.run(self.inbound), name="broker"),
                     group.create_task(self.hub.run(), name="hub"),
                     group.create_task(self.roster.run(), name="roster"),
+                    group.create_task(self.attendance.run(), name="attendance"),
                     group.create_task(self.wheel.run(), name="wheel"),
                     group.create_task(self._keep_accounts(), name="accounts"),
                     *(
@@ -99,6 +112,7 @@ class Gateway:
                         await self.revocations.first_read.wait()
                 _spare_the_collector()
                 yield
+                await self.archiver.finish()
                 for task in running:
                     task.cancel()
         except ExceptionGroup:
@@ -115,6 +129,7 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.revocations.run(), name="revocations")
             group.create_task(self._prune(), name="prune")
+            group.create_task(self.archiver.run(), name="archive")
 
     async def _prune(self) -> None:
         while True:

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import signal
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,19 +16,25 @@ from uvicorn.supervisors import Multiprocess
 
 from gateway.app import build, create_app
 from gateway.configuration import load
+from gateway.reload import Reload, Terminal, ignore_hangup
 from gateway.settings import Settings
 from gateway.signing import with_secret
 from gateway.sockets.http import LimitedHttp
 from gateway.sockets.native import NativeSocket
 
+_START_SECONDS_MAX = 30.0
+
 logger = logging.getLogger(__name__)
 
 
-def serve(settings: Settings) -> None:
+def serve(as_read: Settings, read_again: Callable[[], Settings]) -> None:
     """Serve until a signal; raises `ConfigurationError` before anything is opened."""
+    ignore_hangup()
+    settings = as_read
     _log_to_stderr(settings.log_level)
     is_made_up = not settings.has_signing_key
     settings = with_secret(settings)
+    gateway = build(settings)
     if is_made_up:
         logger.warning(
             "GATEWAY_JWT_SECRET is not set: a secret was made up for this run, so "
@@ -37,7 +45,12 @@ def serve(settings: Settings) -> None:
             "GATEWAY_DEMO is on: whoever reaches this address logs in as anybody, administrators "
             "included, without a password"
         )
-    app = create_app(build(settings))
+    if settings.redis_url is not None and settings.database_url is None:
+        logger.warning(
+            "GATEWAY_DATABASE_URL is not set: accounts are in the file gateway.db here, which "
+            "replicas elsewhere do not see"
+        )
+    app = create_app(gateway, Reload(gateway, as_read, read_again))
     logger.info(
         "replica %s on %s://%s:%d, %s",
         settings.replica,
@@ -50,17 +63,39 @@ def serve(settings: Settings) -> None:
         uvicorn.Server(_config(settings, app)).run()
         return
     config = _config(settings, worker_app)
-    Multiprocess(config, sockets=[config.bind_socket()]).run()
+    Workers(config, sockets=[config.bind_socket()]).run()
+
+
+class Workers(Multiprocess):
+    """The processes of one gateway; SIGHUP reaches each of them, and ends none.
+
+    Uvicorn would start new ones in their place, and drop every socket.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self._terminal = Terminal()
+
+    def handle_hup(self) -> None:
+        if self._terminal.is_gone:
+            self.should_exit.set()
+            return
+        for process in self.processes:
+            # Before it is ready it would not hear it, or die of it.
+            if process.wait_until_ready(_START_SECONDS_MAX, self.should_exit) and process.pid:
+                os.kill(process.pid, signal.SIGHUP)
 
 
 def worker_app() -> FastAPI:
     """The application of one process of several; everything is read and built anew in it."""
-    settings = load()
+    ignore_hangup()
+    settings = as_read = load()
     _log_to_stderr(settings.log_level)
     if "replica" in settings.model_fields_set:
         # One name for all of them would make them overwrite each other's line in the table.
         settings = settings.model_copy(update={"replica": f"{settings.replica}-{os.getpid()}"})
-    return create_app(build(settings))
+    gateway = build(settings)
+    return create_app(gateway, Reload(gateway, as_read, load))
 
 
 def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn.Config:

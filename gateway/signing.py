@@ -20,9 +20,8 @@ from gateway.core.tokens import (
     VerifyingKey,
 )
 from gateway.domain.principal import Principal
-from gateway.key_settings import RetiredKey
 from gateway.ports.jwks import JwksSource
-from gateway.settings import Settings
+from gateway.settings import RetiredKey, Settings
 
 
 def make_verifier(

@@ -44,10 +44,13 @@ class RedisConnection:
         self._reader.feed(data)
         count = 0
         while (answer := self._reader.gets()) is not False:
-            if isinstance(answer, hiredis.ReplyError):
-                raise ConnectionError(f"Redis answered: {answer}")
+            self.check(answer)
             count += 1
         return count
+
+    def check(self, answer: object) -> None:
+        if isinstance(answer, hiredis.ReplyError):
+            raise ConnectionError(f"Redis answered: {answer}")
 
     def drop_answers(self) -> None:
         self.read_answers()
@@ -72,8 +75,10 @@ def commands_of(target: Target, numbers: range) -> Commands:
 def prepare(target: Target, numbers: range) -> None:
     """Tell Redis at which position the gateway's channels stand, before anybody subscribes."""
     if target.kind is Kind.GATEWAY and target.redis is not None:
-        redis = RedisConnection(target.redis)
-        redis.ask(*(position_command(target.redis.prefix, target.channel_of(n)) for n in numbers))
+        redis, prefix = RedisConnection(target.redis), target.redis.prefix
+        redis.ask(
+            *(position_command(prefix, name) for name in set(map(target.channel_of, numbers)))
+        )
         redis.close()
 
 

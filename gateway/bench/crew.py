@@ -131,6 +131,34 @@ class Crew:
         answer = self._answers([leader])[0]
         return self._count(answer["answered"], [answer])
 
+    def resume(
+        self,
+        target: Target,
+        sockets: int,
+        *,
+        behind: int,
+        seconds: float | None = None,
+        in_flight: int = 0,
+    ) -> Count:
+        """Sockets that come back to a filled channel, so many messages behind (0: new ones).
+
+        With ``seconds`` they come in turn, so many at a time, each leaving when it has got
+        everything; without, all of them come at once and stay until the last has.
+        """
+        answers = self._ask(
+            {
+                "do": "resume",
+                "target": target.dump(),
+                "first": share.start,
+                "count": len(share),
+                "behind": behind,
+                "seconds": seconds,
+                "in_flight": max(1, in_flight // len(self._workers)),
+            }
+            for share in divide(sockets, len(self._workers))
+        )
+        return self._count(_deliveries(answers), answers)
+
     def _count(self, count: int, answers: Sequence[Mapping[str, float]]) -> Count:
         started = min(answer["started"] for answer in answers)
         seconds = max(answer["ended"] for answer in answers) - started

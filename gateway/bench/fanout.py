@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gateway.bench.checker import Misdelivered
 from gateway.bench.receivers import STALL_SECONDS_MAX, Receivers
-from gateway.bench.stream import Stream
+from gateway.bench.stream import Publications
 
 _REPORT = struct.Struct("=IQ")  # written whole or not at all, being shorter than PIPE_BUF
 _REPORTS_BYTES = _REPORT.size * 256
@@ -32,7 +32,7 @@ class Span:
 class Publisher:
     """Writes what was encoded beforehand; the answers, where there are any, are thrown away."""
 
-    def __init__(self, connection: socket.socket, publications: Stream) -> None:
+    def __init__(self, connection: socket.socket, publications: Publications) -> None:
         self._connection = connection
         self._publications = publications
         self.published = 0

@@ -50,12 +50,20 @@ class Caller:
 
 
 def request_of(path: str, body: bytes, *, port: int, token: str) -> bytes:
-    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{authorization}"
+        f"POST {path} {_fields(port, token)}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def question_of(path: str, *, port: int, token: str) -> bytes:
+    return f"GET {path} {_fields(port, token)}\r\n".encode()
+
+
+def _fields(port: int, token: str) -> str:
+    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
+    return f"HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{authorization}"
 
 
 def run_requests(

@@ -103,12 +103,9 @@ class Receivers:
                 raise ConnectionError(f"{len(heads)} handshakes were not answered in time")
 
     def close(self) -> None:
-        """Close everything at once, without the minute in which the kernel keeps the ports."""
         self.epoll.close()
         for connection in self.sockets:
-            with contextlib.suppress(OSError):
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            connection.close()
+            close_now(connection)
         self.sockets.clear()
 
     def _connect(self, address: tuple[str, int], handshake: bytes) -> int:
@@ -141,3 +138,10 @@ class Receivers:
 
     def _answer(self, index: int, frame: bytes) -> None:
         self.sockets[index].send(frame)
+
+
+def close_now(connection: socket.socket) -> None:
+    """Close without the minute in which the kernel keeps the port."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    connection.close()

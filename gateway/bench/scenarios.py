@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from gateway.bench.crew import Count
 from gateway.bench.figures import Figure, Measurement, cpu, rate
+from gateway.bench.history import history
 from gateway.bench.measuring import (
     BATCH,
     Bench,
@@ -200,4 +201,5 @@ SCENARIOS: dict[str, Scenario] = {
     "channels": channels,
     "rest": rest,
     "latency": latency,
+    "history": history,
 }

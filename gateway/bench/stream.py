@@ -6,6 +6,7 @@ that does not stand at its place.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import orjson
 
@@ -23,7 +24,14 @@ _EPOCH = b"bench"
 _MASKED = 0x80
 
 
-class Stream:
+class Publications(Protocol):
+    """What is published, in its order, ready to be sent."""
+
+    def piece(self, first: int, count: int) -> bytes | memoryview:
+        """So many of them, joined."""
+
+
+class Stream(Publications):
     """``frames`` again and again for ever; any part of up to ``chunk_bytes`` is in one piece."""
 
     def __init__(self, frames: Sequence[bytes], chunk_bytes: int = 1 << 16) -> None:
@@ -75,7 +83,7 @@ def plain_commands(channel: str) -> list[bytes]:
     return [command("PUBLISH", channel, data_of(number)) for number in range(RING)]
 
 
-class Envelopes:
+class Envelopes(Publications):
     """PUBLISH of one channel's messages in the envelope that `publish.lua` puts around them.
 
     Only the offset differs from one round of the ring to the next, and it has a fixed size.
@@ -96,6 +104,9 @@ class Envelopes:
     def command(self, number: int) -> bytes:
         at = number % len(self._head)
         return b"%b%d%b" % (self._head[at], OFFSET_FIRST + number, self._tail[at])
+
+    def piece(self, first: int, count: int) -> bytes:
+        return b"".join(map(self.command, range(first, first + count)))
 
 
 def position_command(prefix: str, channel: str) -> bytes:

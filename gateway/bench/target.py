@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from gateway.bench import stream
-from gateway.bench.stream import Stream
+from gateway.bench import kept, stream
+from gateway.bench.stream import RING, Envelopes, Publications, Stream
 from gateway.core.tokens import SigningKey, TokenIssuer
 
 _TOKEN_SECONDS = 3600
@@ -16,6 +16,14 @@ class Kind(StrEnum):
     GATEWAY = "gateway"
     SEED = "seed"  # the first seed's design
     LOOP = "loop"  # the bare loop of send()
+
+
+class Publishing(StrEnum):
+    """How the generator publishes to a gateway."""
+
+    SOCKET = "socket"  # as a client does
+    STORED = "stored"  # past the gateway, with its script: Redis stores each message
+    BARE = "bare"  # past the gateway, with PUBLISH alone: nothing is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ class Target:
     token: str = ""
     """One token for all sockets, where the secret is not known."""
     redis: RedisAddress | None = None
+    publishing: Publishing = Publishing.SOCKET
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -52,8 +61,9 @@ class Target:
     def parse(cls, text: str) -> "Target":
         fields = json.loads(text)
         redis = fields.pop("redis")
-        kind = Kind(fields.pop("kind"))
-        return cls(**fields, kind=kind, redis=RedisAddress(**redis) if redis else None)
+        fields["kind"] = Kind(fields["kind"])
+        fields["publishing"] = Publishing(fields["publishing"])
+        return cls(**fields, redis=RedisAddress(**redis) if redis else None)
 
     def channel_of(self, number: int) -> str:
         return f"{self.channel}-{number:06d}" if self.is_row else self.channel
@@ -68,18 +78,26 @@ class Target:
             for n in numbers
         ]
 
-    def publications(self) -> Stream:
+    def publications(self) -> Publications:
         """What makes the server deliver the messages of its channel, one after the other."""
         if self.kind is Kind.LOOP:
             return Stream(stream.triggers())
         if self.kind is Kind.SEED:
             return Stream(stream.plain_commands(self.channel))
+        if self.publishing is not Publishing.SOCKET:
+            assert self.redis is not None
+            if self.publishing is Publishing.STORED:
+                return Stream(kept.store_commands(self.redis.prefix, self.channel))
+            return Envelopes(self.redis.prefix, self.channel, RING)
         return Stream(stream.client_frames())
 
-    def handshakes(self, numbers: range, *, has_publisher: bool) -> list[bytes]:
+    def handshakes(
+        self, numbers: range, *, has_publisher: bool = False, query: str = "format=text"
+    ) -> list[bytes]:
         """The requests that open these sockets, each with a valid token of its own.
 
-        The first may publish where ``has_publisher`` says so; the others can only listen.
+        The first may publish where ``has_publisher`` says so; the others can only listen. The
+        ``query`` is for a gateway; the references know nothing to be asked for.
         """
         if self.kind is Kind.LOOP:
             return [b""] * len(numbers)
@@ -92,7 +110,7 @@ class Target:
                 if issue
                 else self.token
             )
-            requests.append(self._handshake(self.channel_of(number), token))
+            requests.append(self._handshake(self.channel_of(number), token, query))
         return requests
 
     def publisher_token(self) -> str:
@@ -101,10 +119,10 @@ class Target:
             return self.token
         return self._issuer().issue("bench", lifetime_seconds=_TOKEN_SECONDS, roles=["publisher"])
 
-    def _handshake(self, channel: str, token: str) -> bytes:
-        query = f"?token={token}" + ("&format=text" if self.kind is Kind.GATEWAY else "")
+    def _handshake(self, channel: str, token: str, query: str) -> bytes:
+        asked = f"&{query}" if self.kind is Kind.GATEWAY else ""
         return (
-            f"GET /ws/{channel}{query} HTTP/1.1\r\n"
+            f"GET /ws/{channel}?token={token}{asked} HTTP/1.1\r\n"
             f"Host: {self.host}:{self.port}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gateway.bench import channels, http_load
+from gateway.bench import channels, http_load, kept, resumes
 from gateway.bench.channels import RedisConnection
 from gateway.bench.checker import Misdelivered
 from gateway.bench.fanout import Followers, Publisher, follow, lead
 from gateway.bench.pace import run_at_rate
 from gateway.bench.receivers import Receivers
-from gateway.bench.target import Kind, Target
+from gateway.bench.storing import StoringConnection
+from gateway.bench.target import Kind, Publishing, Target
 
 _LINE_BYTES = 1 << 16
 
@@ -90,7 +91,7 @@ class Worker:
             Receivers(aim.streams(numbers)),
             aim.handshakes(numbers, has_publisher=has_publisher),
         )
-        if aim.is_row:
+        if aim.is_row or aim.publishing is Publishing.BARE:
             channels.prepare(aim, numbers)
 
     def open(self, group: str, in_flight: int) -> dict[str, float]:
@@ -184,6 +185,26 @@ class Worker:
         )
         return {"answered": answered, "started": started, "ended": time.monotonic()}
 
+    def resume(
+        self,
+        target: str,
+        first: int,
+        count: int,
+        behind: int,
+        seconds: float | None,
+        in_flight: int,
+    ) -> dict[str, Any]:
+        aim = Target.parse(target)
+        query = "format=json" + (f"&since={kept.since(behind)}" if behind else "")
+        due = kept.missed(aim.channel, behind) if behind else b""
+        handshakes = aim.handshakes(range(first, first + count), query=query)
+        address = (aim.host, aim.port)
+        if seconds is None:
+            return asdict(resumes.at_once(address, handshakes, due))
+        return asdict(
+            resumes.in_turn(address, handshakes, due, in_flight=in_flight, seconds=seconds)
+        )
+
     @property
     def _leads(self) -> bool:
         return self._number == 0
@@ -191,11 +212,12 @@ class Worker:
     @staticmethod
     def _publisher(group: Group) -> Publisher:
         target, receivers = group.target, group.receivers
-        if target.kind is Kind.GATEWAY:
+        if target.kind is Kind.GATEWAY and target.publishing is Publishing.SOCKET:
             return Publisher(receivers.sockets[0], target.publications())
-        if target.kind is Kind.SEED:
+        if target.kind is not Kind.LOOP:
             assert target.redis is not None
-            group.redis = RedisConnection(target.redis)
+            is_stored = target.publishing is Publishing.STORED
+            group.redis = (StoringConnection if is_stored else RedisConnection)(target.redis)
             group.redis.socket.setblocking(False)
             receivers.watch(group.redis.socket.fileno(), group.redis.drop_answers)
             return Publisher(group.redis.socket, target.publications())

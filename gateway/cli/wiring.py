@@ -19,7 +19,7 @@ from gateway.core.passwords import Passwords
 from gateway.core.revocations import Revocations
 from gateway.core.signals import Signals
 from gateway.domain.errors import InvalidToken, Unavailable
-from gateway.domain.namespaces import Namespace, Namespaces
+from gateway.domain.namespaces import Namespaces
 from gateway.domain.principal import Permissions, Principal
 from gateway.domain.revocations import Revocation
 from gateway.outside import Store, database_url, make_shared
@@ -27,7 +27,7 @@ from gateway.settings import Settings
 from gateway.signing import make_keepers, make_verifier
 
 _CLOCK_SECONDS = 2  # as in `gateway.app`: clocks differ a little
-_NO_CHANNELS = Namespaces(Namespace(), {})
+_NO_CHANNELS = Namespaces()
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +84,7 @@ async def explained(
                 raise InvalidToken(f"the token has been revoked: {revocation.reason}")
 
     verifier = make_verifier(settings, keepers=keepers, check=None if revoked is None else check)
-    permissions = Permissions(frozenset(settings.publish_roles))
+    permissions = Permissions(settings.make_namespaces())
     return explain(verifier, permissions, token, channel), troubles
 
 

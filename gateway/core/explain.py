@@ -41,7 +41,10 @@ class Explanation:
             for finding in self.findings
         ]
         verdict = "the token is accepted" if self.accepted else "the token is refused"
-        rights = [f"{'may' if may else 'may not'} {action}" for action, may in self.allowed.items()]
+        rights = [
+            f"{'may' if may else 'may not'} {_words(action)}"
+            for action, may in self.allowed.items()
+        ]
         return [*lines, "; ".join([verdict, *rights])]
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,14 +91,20 @@ def _decisions(
     for action in Action:
         decision = permissions.decide(principal, action, channel)
         text = _RULES.get(decision.reason, decision.reason)
-        found.append((Finding(str(action), decision.allowed, _one_line(text)), action))
+        step = action.removeprefix("see_")
+        found.append((Finding(step, decision.allowed, _one_line(text)), action))
     return found
 
 
 _RULES = {
     "default": "default: no rule and no grant limits this",
     "grant": "grant: the token grants this channel",
+    "role": "role: one of the token's roles may do this here",
 }
+
+
+def _words(action: Action) -> str:
+    return action.replace("_", " ")
 
 
 def _form(reading: Reading) -> str:

@@ -4,56 +4,26 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from gateway.core.limits import RateLimit
+from gateway.core.past import Past
 from gateway.core.publishing import Publishing
 from gateway.core.repair import Repairs
-from gateway.core.track import Gap, Resumption, Start, Track, is_behind
+from gateway.core.subscriber import Subscriber, Wire
+from gateway.core.track import Gap, Start, Track, is_behind
 from gateway.domain.channels import check_channel
-from gateway.domain.errors import GatewayError, Unavailable
+from gateway.domain.errors import Denied, GatewayError
 from gateway.domain.history import History, HistoryQuery
-from gateway.domain.messages import (
-    BEGINNING,
-    Draft,
-    Message,
-    Position,
-    Receipt,
-)
+from gateway.domain.messages import BEGINNING, Draft, Message, Position, Receipt
 from gateway.domain.principal import Action, Permissions, Principal
 from gateway.domain.subscriptions import Subscriptions
 from gateway.ports.broker import Broker
 
 _RELEASE_TICK_SECONDS = 0.25
-_RESUME_ATTEMPTS = 5
-_SHARED_READ_MAX = 1000
-_RESUME_READ_MAX = 10_000
 
 logger = logging.getLogger(__name__)
-
-
-class Wire(Protocol):
-    """How one kind of socket wants messages encoded; shared by all sockets of that kind."""
-
-    def encode(self, messages: Sequence[Message]) -> bytes: ...
-
-    def gap(self, channel: str, gap: Gap) -> bytes:
-        """The notice of a gap; empty where the format has no notices."""
-
-
-class Subscriber(Protocol):
-    """What the hub needs of a session."""
-
-    @property
-    def wire(self) -> Wire: ...
-
-    def write(self, batch: bytes, /) -> None:
-        """Take what the wire encoded, or give up on the connection; never wait."""
-
-    def resume(self, resumption: Resumption) -> None:
-        """Take what comes before everything that is published from now on; never wait."""
 
 
 @dataclass(slots=True)
@@ -81,8 +51,10 @@ class Hub:
         *,
         message_bytes_max: int,
         release_delay_seconds: float,
+        past: Past | None = None,
     ) -> None:
         self._broker = broker
+        self._past = past or broker
         self._permissions = permissions
         self._publishing = Publishing(
             broker, permissions, publish_rate, message_bytes_max=message_bytes_max
@@ -110,12 +82,14 @@ class Hub:
 
         With a ``start`` the subscriber is first told to `Subscriber.resume`, and nothing stands
         between that and what comes live: no hole, no message twice. Without one, messages may
-        be written before this returns. Raises `InvalidChannel`, `Denied` or `Unavailable`; then
-        the subscriber is not subscribed.
+        be written before this returns. Whoever may not see the history gets none of it, and is
+        told of the gap. Raises `InvalidChannel`, `Denied` or `Unavailable`; then the subscriber
+        is not subscribed.
         """
         if start is None and self.subscribe_if_held(principal, subscriber, channel):
             return
         self._permissions.require(principal, Action.SUBSCRIBE, check_channel(channel))
+        is_kept_seen = start is None or self._may_see_history(principal, channel, start)
         self._opening[channel] += 1
         try:
             if start is None:
@@ -123,7 +97,12 @@ class Hub:
                 await self._open(channel)
             else:
                 await self._open(channel)
-                subscriber.resume(await self._resumption(channel, start))
+                resumption = await self._repairs.resumption(
+                    channel, start, is_kept_seen=is_kept_seen
+                )
+                # The rules may have changed while we waited.
+                self._permissions.require(principal, Action.SUBSCRIBE, channel)
+                subscriber.resume(resumption)
                 self._subscriptions.add(subscriber, channel, subscriber.wire)
         except BaseException:
             self._subscriptions.remove(subscriber, channel)
@@ -133,6 +112,12 @@ class Hub:
             if not self._opening[channel]:
                 del self._opening[channel]
                 self._note_if_unused(channel)
+
+    def _may_see_history(self, principal: Principal, channel: str, start: Start) -> bool:
+        right = self._permissions.decide(principal, Action.SEE_HISTORY, channel)
+        if start.since is None and not right.allowed:
+            raise Denied(right.reason)  # it asked for nothing else
+        return right.allowed
 
     async def _open(self, channel: str) -> None:
         if channel not in self._tracks:
@@ -151,27 +136,6 @@ class Hub:
         else:
             self._tracks.pop(channel, None)
             self._broker.unsubscribe(channel)
-
-    async def _resumption(self, channel: str, start: Start) -> Resumption:
-        track = self._tracks[channel]
-        track.watch()
-        try:
-            for _ in range(_RESUME_ATTEMPTS):
-                if start.since is not None and track.is_ahead(start.since):
-                    await self._repairs.repair(channel)
-                # Everything that is kept, whoever asks: so that all who ask now share one read.
-                query = HistoryQuery(None, _SHARED_READ_MAX)
-                history = await self._broker.history(channel, query)
-                if start.since is not None and len(history.messages) == _SHARED_READ_MAX:
-                    query = HistoryQuery(start.since, _RESUME_READ_MAX)
-                    history = await self._broker.history(channel, query)
-                resumption = track.resume(start, history)
-                if resumption is not None:
-                    return resumption
-                await self._repairs.repair(channel)
-        finally:
-            track.unwatch()
-        raise Unavailable("the channel's history changes too fast to be read")
 
     def subscribe_if_held(self, principal: Principal, subscriber: Subscriber, channel: str) -> bool:
         """Subscribe without waiting where the broker listens already; False where it does not.
@@ -202,6 +166,16 @@ class Hub:
             return 0
         return sum(map(len, self._subscriptions.audience(channel).values()))
 
+    def end_denied(self) -> int:
+        """Close those whom the permissions, as they are now, do not let listen; how many."""
+        count = 0
+        for subscriber, channel in self._subscriptions.pairs():
+            right = self._permissions.decide(subscriber.principal, Action.SUBSCRIBE, channel)
+            if not right.allowed:
+                count += 1
+                subscriber.end(Denied(right.reason))
+        return count
+
     def position(self, channel: str) -> Position:
         """Up to where this replica has delivered; `BEGINNING` for a channel nobody listens to."""
         track = self._tracks.get(channel)
@@ -218,12 +192,12 @@ class Hub:
         return await self._publishing.publish_many(principal, drafts)
 
     async def history(self, principal: Principal, channel: str, query: HistoryQuery) -> History:
-        """What the channel keeps, for whoever may subscribe to it.
+        """What the channel keeps, and its archive has, for whoever may see its history.
 
         Raises `InvalidChannel`, `Denied` or `Unavailable`.
         """
-        self._permissions.require(principal, Action.SUBSCRIBE, check_channel(channel))
-        return await self._broker.history(channel, query)
+        self._permissions.require(principal, Action.SEE_HISTORY, check_channel(channel))
+        return await self._past.history(channel, query)
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Write messages to everybody here who listens, in their order.
@@ -260,8 +234,12 @@ class Hub:
     def _announce(self, channel: str, gap: Gap) -> None:
         self.counts.gaps_announced += 1
         logger.warning("messages of %s are lost: %s", channel, gap)
+        self.notify(channel, lambda wire: wire.gap(channel, gap))
+
+    def notify(self, channel: str, notice_of: Callable[[Wire], bytes]) -> None:
+        """Write a notice to everybody here who listens and whose wire has words for it."""
         for wire, subscribers in tuple(self._subscriptions.audience(channel).items()):
-            if notice := wire.gap(channel, gap):
+            if notice := notice_of(wire):
                 self._write_all(tuple(subscribers), notice)
 
     def _write_all(self, subscribers: tuple[Subscriber, ...], batch: bytes) -> None:

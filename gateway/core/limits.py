@@ -17,10 +17,13 @@ class RateLimit:
     """
 
     def __init__(self, rate: int, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._burst = rate * 2
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self.change(rate)
+
+    def change(self, rate: int) -> None:
+        self._rate = rate
+        self._burst = rate * 2
 
     def spend(self, name: str, amount: int) -> None:
         """Take ``amount`` at once or nothing; raises `LimitReached` with the time to wait."""

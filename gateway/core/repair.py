@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.core.track import Gap, Track
+from gateway.core.track import Gap, Resumption, Start, Track
 from gateway.domain.errors import Unavailable
 from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Message
@@ -13,6 +13,8 @@ from gateway.ports.broker import Broker
 _AT_ONCE_MAX = 100
 _RETRY_SECONDS = 0.5
 _READ_MAX = 1000
+_RESUME_ATTEMPTS = 5
+_RESUME_READ_MAX = 10_000
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,31 @@ class Repairs:
 
     async def repair(self, channel: str) -> None:
         await asyncio.shield(self.want(channel))
+
+    async def resumption(self, channel: str, start: Start, *, is_kept_seen: bool) -> Resumption:
+        """What somebody has to get first who joins the channel; raises `Unavailable`.
+
+        Unless ``is_kept_seen``, nothing of what the history keeps: only the gap is told.
+        """
+        track = self._tracks[channel]
+        track.watch()
+        try:
+            for _ in range(_RESUME_ATTEMPTS):
+                if start.since is not None and track.is_ahead(start.since):
+                    await self.repair(channel)
+                # Everything that is kept, whoever asks: so that all who ask now share one read.
+                query = HistoryQuery(None, _READ_MAX if is_kept_seen else 0)
+                history = await self._broker.history(channel, query)
+                if start.since is not None and len(history.messages) == _READ_MAX:
+                    query = HistoryQuery(start.since, _RESUME_READ_MAX)
+                    history = await self._broker.history(channel, query)
+                resumption = track.resume(start, history)
+                if resumption is not None:
+                    return resumption
+                await self.repair(channel)
+        finally:
+            track.unwatch()
+        raise Unavailable("the channel's history changes too fast to be read")
 
     async def run(self) -> None:
         """Repair what is wanted until cancelled, a hundred channels at a time."""

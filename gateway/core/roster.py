@@ -1,10 +1,10 @@
 """Who is connected here, with which sessions, and telling the other replicas about it."""
 
-import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from typing import Protocol
+from typing import NoReturn, Protocol
 
+from gateway.core.changes import Changes, keep_trying
 from gateway.domain.errors import GatewayError, InvalidToken, LimitReached, Unavailable
 from gateway.domain.principal import Principal
 from gateway.domain.revocations import Revocation
@@ -29,10 +29,8 @@ class Connection(Protocol):
 class Roster:
     """Counts connections per user on this replica and keeps the shared table current.
 
-    Counting is synchronous and never fails. The table follows at once while it can be reached,
-    one call at a time: what changes during a call goes into the next one, so a storm of
-    connects costs a few calls. What is announced are counts, not steps, so that repeating an
-    announcement that may have been carried out does no harm.
+    The table follows at once while it can be reached, one call at a time; see
+    `gateway.core.changes`.
     """
 
     def __init__(
@@ -50,14 +48,13 @@ class Roster:
         # In the order of their coming: beyond a limit the newest go.
         self._connections: dict[str, dict[Connection, None]] = {}
         self._connection_count = 0
-        self._changed: set[str] = set()
-        self._wake = asyncio.Event()
+        self._changes: Changes[str] = Changes()
 
     def join(self, connection: Connection) -> None:
         user = connection.principal.subject
         self._connections.setdefault(user, {})[connection] = None
         self._connection_count += 1
-        self._mark(user)
+        self._changes.add(user)
 
     def leave(self, connection: Connection) -> None:
         """Raises `KeyError` for one that has not joined: the table would go wrong for good."""
@@ -67,7 +64,7 @@ class Roster:
         if not connections:
             del self._connections[user]
         self._connection_count -= 1
-        self._mark(user)
+        self._changes.add(user)
 
     def connections_of(self, user: str) -> Collection[Connection]:
         """A copy: ending one of them takes it out."""
@@ -100,40 +97,26 @@ class Roster:
     async def run(self) -> None:
         """Keep the table current until cancelled, then withdraw this replica from it."""
         try:
-            while True:
-                try:
-                    await self._follow()
-                except Unavailable as trouble:
-                    logger.warning("who is connected here cannot be announced: %s", trouble.detail)
-                    await asyncio.sleep(_RETRY_SECONDS)
+            await keep_trying(self._follow, "who is connected here", retry_seconds=_RETRY_SECONDS)
         finally:
             try:
                 await self._presence.withdraw()
             except Unavailable:
                 logger.warning("this replica could not withdraw; its lease will run out")
 
-    async def _follow(self) -> None:
+    async def _follow(self) -> NoReturn:
         while True:
             if not await self._presence.renew():
-                self._changed.update(self._connections)
-            while self._changed:
+                self._changes.update(self._connections)
+            while self._changes:
                 await self._announce()
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(self._renew_interval_seconds):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await self._changes.wait(self._renew_interval_seconds)
 
     async def _announce(self) -> None:
-        users = [self._changed.pop() for _ in range(min(len(self._changed), _CHANGES_PER_CALL_MAX))]
-        try:
+        with self._changes.taken(_CHANGES_PER_CALL_MAX) as users:
             await self._presence.announce({user: self.count_of(user) for user in users})
             if self._connections_max:
                 self._end_excess(await self._presence.totals(users))
-        except BaseException:
-            self._changed.update(users)
-            raise
 
     def _end_excess(self, totals: Mapping[str, int]) -> None:
         # Each replica looks after it has announced itself, so the one that comes last sees that
@@ -145,7 +128,3 @@ class Roster:
             if excess > 0:
                 for connection in tuple(self.connections_of(user))[-excess:]:
                     connection.end(error)
-
-    def _mark(self, user: str) -> None:
-        self._changed.add(user)
-        self._wake.set()

@@ -1,16 +1,21 @@
 """One client of the plain protocol: who it is, what it hears and what it may say."""
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.core.hub import Hub, Wire
+from gateway.core.hub import Hub
+from gateway.core.subscriber import Wire
 from gateway.core.track import Gap, Resumption, Start
-from gateway.domain.errors import GatewayError, LimitReached
+from gateway.domain.errors import Denied, GatewayError, LimitReached
 from gateway.domain.messages import Draft, Position
 from gateway.domain.principal import Principal
 from gateway.protocols.plain import Format, decode_frame, encode_notice
 
 _REPLAY_BYTES_MAX = 524_288  # half of what may wait for a socket by default
+
+
+logger = logging.getLogger(__name__)
 
 
 class Socket(Protocol):
@@ -118,6 +123,9 @@ class Session:
 
     def reply_error(self, error: GatewayError) -> None:
         """Say no in the client's format; where the format has no room for it, by closing."""
+        if isinstance(error, Denied):
+            user, channel = ascii(self.principal.subject), ascii(self.channel)
+            logger.info("%s on %s was refused: %s", user, channel, error.detail)
         if self.format is Format.RAW:
             self._socket.refuse(error)
         else:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
-from gateway.domain.channels import namespace_of
+from gateway.domain.channels import PERSONAL_NAMESPACE, namespace_of
 
 
 class SlowConsumer(StrEnum):
@@ -21,20 +22,83 @@ class SlowConsumer(StrEnum):
     LATEST_ONLY = "latest_only"
 
 
+class Anyone(StrEnum):
+    """Who may, where no role decides.
+
+    - ``any``: whoever has a token;
+    - ``grant``: only a token whose grants name the channel, or a pattern in its namespace;
+    - ``nobody``.
+    """
+
+    ANY = "any"
+    GRANT = "grant"
+    NOBODY = "nobody"
+
+
+Who = Anyone | frozenset[str]
+"""Who may do something: one of these words, or whoever has one of these roles."""
+
+PUBLISH_ROLES = frozenset({"publisher", "admin"})
+
+
 class Namespace(NamedTuple):
-    """``history_length`` is in messages; 0 keeps none. Each publish starts the seconds anew."""
+    """``history_length`` is in messages; 0 keeps none. Each publish starts the seconds anew.
+
+    ``presence``: who listens can be asked for; ``join_leave``: listeners are told who comes and
+    goes. Who may see presence or history must be allowed to subscribe, too. ``archive``: what is
+    published is also kept for good, or for ``archive_days`` where that is not 0.
+    """
 
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT
     history_length: int = 100
     history_seconds: int = 300
+    presence: bool = True
+    join_leave: bool = False
+    subscribe: Who = Anyone.ANY
+    publish: Who = PUBLISH_ROLES
+    see_presence: Who = Anyone.ANY
+    see_history: Who = Anyone.ANY
+    archive: bool = False
+    archive_days: int = 0
+
+
+_EVERYWHERE = Namespace()
 
 
 class Namespaces:
-    """The agreements by name; a namespace that is not listed is like the default one."""
+    """The agreements by name; a namespace that is not listed is like the default one.
 
-    def __init__(self, default: Namespace, named: Mapping[str, Namespace]) -> None:
-        self._default = default
-        self._named = dict(named)
+    Everybody holds the same object, and asks it each time: what it says may change.
+    """
+
+    def __init__(
+        self,
+        default: Namespace = _EVERYWHERE,
+        named: Mapping[str, Namespace] = MappingProxyType({}),
+        *,
+        unknown_refused: bool = False,
+    ) -> None:
+        self.default = default
+        self.named = dict(named)
+        self.unknown_refused = unknown_refused
 
     def of(self, channel: str) -> Namespace:
-        return self._named.get(namespace_of(channel), self._default)
+        return self.named.get(namespace_of(channel), self.default)
+
+    def refuses(self, channel: str) -> bool:
+        """Whether the channel is in a namespace that is not listed, and must be."""
+        if not self.unknown_refused:
+            return False
+        name = namespace_of(channel)
+        return name not in self.named and name not in ("", PERSONAL_NAMESPACE)
+
+    @property
+    def has_archive(self) -> bool:
+        """Whether anything at all is archived."""
+        return any(each.archive for each in (self.default, *self.named.values()))
+
+    def replace(self, other: "Namespaces") -> None:
+        """Say from now on what the other one says."""
+        self.default = other.default
+        self.named = other.named
+        self.unknown_refused = other.unknown_refused

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.domain.channels import PERSONAL_NAMESPACE, matches
+from gateway.domain.channels import PERSONAL_NAMESPACE, matches, namespace_of
 from gateway.domain.errors import Denied
+from gateway.domain.namespaces import Anyone, Namespaces, Who
 
 ADMIN_ROLE = "admin"
 
@@ -13,6 +14,19 @@ ADMIN_ROLE = "admin"
 class Action(StrEnum):
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
+    SEE_PRESENCE = "see_presence"
+    SEE_HISTORY = "see_history"
+
+
+GRANTABLE = (Action.SUBSCRIBE, Action.PUBLISH)
+"""What a token's grants speak of; who may subscribe by them may look by them, too."""
+
+_DOING = {
+    Action.SUBSCRIBE: "subscribing",
+    Action.PUBLISH: "publishing",
+    Action.SEE_PRESENCE: "seeing presence",
+    Action.SEE_HISTORY: "seeing history",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,10 @@ class Principal:
 
 
 class Decision(NamedTuple):
-    """``reason`` starts with the rule that decided: ``role``, ``grant`` or ``personal``."""
+    """``reason`` starts with the rule that decided.
+
+    That is ``role``, ``grant``, ``personal`` or ``namespace``, or ``default`` where none did.
+    """
 
     allowed: bool
     reason: str
@@ -52,9 +69,8 @@ class Decision(NamedTuple):
 class Permissions:
     """The rules that turn a principal, an action and a channel into a decision."""
 
-    def __init__(self, publish_roles: frozenset[str]) -> None:
-        self._publish_roles = publish_roles
-        self._publish_roles_text = ", ".join(sorted(publish_roles)) or "none"
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
 
     def require(self, principal: Principal, action: Action, channel: str) -> None:
         """Raise `Denied` with the deciding rule unless the principal may do this."""
@@ -63,27 +79,57 @@ class Permissions:
             raise Denied(decision.reason)
 
     def decide(self, principal: Principal, action: Action, channel: str) -> Decision:
-        if action is Action.PUBLISH and not principal.roles & self._publish_roles:
-            return Decision(False, f"role: publishing needs one of: {self._publish_roles_text}")
+        """Never raises, whatever the channel is called; that is checked elsewhere."""
+        if self._namespaces.refuses(channel):
+            return Decision(False, f"namespace: there is no namespace {namespace_of(channel)}")
+        namespace = self._namespaces.of(channel)
+        if action is Action.PUBLISH:
+            return _judge(principal, action, channel, namespace.publish)
+        decision = _judge(principal, Action.SUBSCRIBE, channel, namespace.subscribe)
+        if action is Action.SUBSCRIBE or not decision.allowed:
+            return decision
+        is_presence = action is Action.SEE_PRESENCE
+        who = namespace.see_presence if is_presence else namespace.see_history
+        return _judge(principal, action, channel, who)
 
-        patterns = principal.grants.get(action)
-        if patterns is not None and not any(matches(pattern, channel) for pattern in patterns):
-            return Decision(False, f"grant: the token grants {action} on other channels only")
 
-        if action is Action.SUBSCRIBE and not _owns(principal, channel, patterns):
-            return Decision(False, "personal: this channel belongs to another user")
-        return Decision(True, "grant" if patterns is not None else "default")
+def _judge(principal: Principal, action: Action, channel: str, who: Who) -> Decision:
+    if who is Anyone.NOBODY:
+        return Decision(False, f"namespace: {_DOING[action]} is open to nobody here")
+    if isinstance(who, frozenset) and not principal.roles & who:
+        roles = ", ".join(sorted(who)) or "none"
+        return Decision(False, f"role: {_DOING[action]} needs one of: {roles}")
+
+    granted_by = Action.PUBLISH if action is Action.PUBLISH else Action.SUBSCRIBE
+    patterns = principal.grants.get(granted_by)
+    if patterns is not None and not any(matches(pattern, channel) for pattern in patterns):
+        return Decision(False, f"grant: the token grants {granted_by} on other channels only")
+    if who is Anyone.GRANT and not _is_named(channel, patterns):
+        return Decision(False, f"grant: {_DOING[action]} needs a token that grants this channel")
+
+    if action is not Action.PUBLISH and not _owns(principal, channel, patterns):
+        return Decision(False, "personal: this channel belongs to another user")
+    if patterns is not None:
+        return Decision(True, "grant")
+    return Decision(True, "role" if isinstance(who, frozenset) else "default")
 
 
 def _owns(principal: Principal, channel: str, patterns: tuple[str, ...] | None) -> bool:
-    """Whether the channel is nobody's, the principal's own, or opened to it by name.
-
-    A grant opens another user's channel only where it names the namespace itself: a token for
-    everything public ("*") must not read everybody's mail.
-    """
+    """Whether the channel is nobody's, the principal's own, or opened to it by name."""
     prefix = PERSONAL_NAMESPACE + ":"
     if not channel.startswith(prefix) or channel == prefix + principal.subject:
         return True
+    return _is_named(channel, patterns)
+
+
+def _is_named(channel: str, patterns: tuple[str, ...] | None) -> bool:
+    """Whether a grant opens a channel that is closed to others.
+
+    It does only where it names the namespace itself: a token for everything public ("*") must
+    not read everybody's mail.
+    """
+    namespace = namespace_of(channel)
+    prefix = namespace + ":" if namespace else ""
     return any(
         pattern.startswith(prefix) and matches(pattern, channel) for pattern in patterns or ()
     )

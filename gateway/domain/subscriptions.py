@@ -56,6 +56,14 @@ class Subscriptions(Generic[G, S]):
     def channels_of(self, subscriber: S) -> list[str]:
         return list(self._channels.get(subscriber, ()))
 
+    def pairs(self) -> list[tuple[S, str]]:
+        """Every subscriber with each of its channels; a copy."""
+        return [
+            (subscriber, channel)
+            for subscriber, channels in self._channels.items()
+            for channel in channels
+        ]
+
     def __contains__(self, channel: str) -> bool:
         return channel in self._audiences
 

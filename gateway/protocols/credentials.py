@@ -6,7 +6,7 @@ sends it along for every page that asks.
 """
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ def find_token(
     query: Mapping[str, Sequence[str]],
     *,
     query_allowed: bool,
-    allowed_origins: frozenset[str],
+    allowed_origins: Set[str],
 ) -> FoundToken:
     """Return the one token of a request; names in ``headers`` are in lower case.
 
@@ -87,9 +87,7 @@ def subprotocols(headers: Mapping[str, str]) -> list[str]:
     ]
 
 
-def check_origin(
-    headers: Mapping[str, str], allowed_origins: frozenset[str], *, required: bool
-) -> None:
+def check_origin(headers: Mapping[str, str], allowed_origins: Set[str], *, required: bool) -> None:
     """Raise `Denied` for a foreign page; ``required`` also refuses a request without an origin.
 
     The gateway's own origin is always allowed, others by exact match. Without a list, and where

@@ -18,11 +18,11 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.session import Session
-from gateway.domain.errors import GatewayError, InvalidRequest
+from gateway.domain.errors import GatewayError, InvalidRequest, InvalidToken
 from gateway.protocols.frames import payloads_of
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, TOO_BIG, closing_of
-from gateway.sockets.door import FRAME_WIRES, PATH_PREFIX, Door, chosen_subprotocol
+from gateway.sockets.door import FRAME_WIRES, PATH_PREFIX, Door, channel_of, chosen_subprotocol
 from gateway.sockets.http import error_response
 from gateway.sockets.outbox import Outbox
 
@@ -46,10 +46,10 @@ class AsgiDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door, upgrade = self._door, _upgrade_of(scope)
         await receive()  # websocket.connect
-        if refusal := door.origin_refusal(upgrade):
+        if refusal := door.origin_refusal(upgrade.headers):
             await _deny(refusal, scope, receive, send)
             return
-        address = door.address_of(scope.get("client"), upgrade)
+        address = door.address_of(scope.get("client"), upgrade.headers)
         await AsgiSocket(door, receive, send).serve(upgrade, address)
 
 
@@ -70,11 +70,12 @@ class AsgiSocket:
         self._closing: asyncio.Future[tuple[int, str]] = asyncio.Future()
 
     async def serve(self, upgrade: Upgrade, address: str) -> None:
-        door = self._door
+        door, (_, query, headers) = self._door, upgrade
         accept = {"type": "websocket.accept", "subprotocol": chosen_subprotocol(upgrade)}
         session: Session | None = None
         try:
-            principal, ticket, channel, format, start = door.admit(upgrade, address)
+            admission = door.admit(channel_of(upgrade), query, headers, address)
+            principal, ticket, channel, format, start = admission
             self._outbox = door.outbox(channel)
             wire = FRAME_WIRES[format]
             door.counts.joining += 1
@@ -90,7 +91,7 @@ class AsgiSocket:
             await self._live(session, address)
         except GatewayError as refusal:
             # Accepted and then closed: before the accept a browser learns nothing but 1006.
-            door.refused(upgrade, refusal)
+            door.refused(channel_of(upgrade), refusal)
             await self._send(accept)
             await self._say_goodbye(*closing_of(refusal))
         finally:
@@ -114,7 +115,11 @@ class AsgiSocket:
     async def _live(self, session: Session, address: str) -> None:
         self._door.enter(session, address)
         try:
+            # Once more: it may have been revoked while the server was sending the 101.
+            self._door.check(session.principal)
             await self._talk(session)
+        except InvalidToken as refusal:
+            await self._say_goodbye(*closing_of(refusal))
         finally:
             self._door.leave(session, address)
 
@@ -195,7 +200,8 @@ class AsgiSocket:
                         break
                     missing, batch = outbox.take()
                     self._is_sending = True
-                    for payload in payloads_of(self._door.gap_notice(session, missing) + batch):
+                    notice = self._door.gap_notice(session, missing)
+                    for payload in (*([notice] if notice else ()), *payloads_of(batch)):
                         await self._send({"type": "websocket.send", "text": payload.decode()})
                     self._is_sending = False
                 if self._closing.done():
@@ -231,14 +237,23 @@ def _left(session: Session) -> float:
     return max(session.principal.expires_at - time.time(), 0)
 
 
-def _upgrade_of(scope: Scope) -> Upgrade:
+def query_of(scope: Scope) -> dict[str, list[str]]:
+    return parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """By lower-case name; a repeated header is the same as one list."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    return headers
+
+
+def _upgrade_of(scope: Scope) -> Upgrade:
     # Where the gateway is mounted below a path, the host's router has taken that path off.
-    return Upgrade(PATH_PREFIX + scope["path_params"]["channel"], query, headers)
+    path = PATH_PREFIX + scope["path_params"]["channel"]
+    return Upgrade(path, query_of(scope), headers_of(scope))
 
 
 async def _deny(refusal: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:

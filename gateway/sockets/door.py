@@ -1,15 +1,16 @@
-"""What every WebSocket door decides in the same way: who may come in, and to what."""
+"""What every door of listeners decides in the same way: who may come in, and to what."""
 
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from websockets.extensions import Extension
 
 from gateway.core.addresses import Network, bucket_of, client_address
+from gateway.core.attendance import Attendance
 from gateway.core.hub import Hub
 from gateway.core.roster import Roster
 from gateway.core.session import Session
@@ -25,7 +26,7 @@ from gateway.domain.namespaces import Namespaces, SlowConsumer
 from gateway.domain.principal import Principal
 from gateway.protocols.compression import compressed_text_frame, negotiate
 from gateway.protocols.credentials import SUBPROTOCOL, check_origin, find_token, subprotocols
-from gateway.protocols.frames import text_frame
+from gateway.protocols.frames import count_frames, last_frame, text_frame
 from gateway.protocols.plain import Format, encode_message, encode_notice
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.outbox import Outbox
@@ -50,17 +51,25 @@ class FrameWire:
         )
 
     def gap(self, channel: str, gap: Gap) -> bytes:
-        since, next = str(gap.after), str(gap.before)
-        return self._notice("gap", channel=channel, reason=gap.reason, since=since, next=next)
+        return text_frame(encode_gap(channel, gap)) if self._format is Format.JSON else b""
 
     def caught_up(self, channel: str, position: Position) -> bytes:
-        epoch, offset = position
-        return self._notice("caught_up", channel=channel, epoch=epoch, offset=offset)
-
-    def _notice(self, kind: str, **fields: object) -> bytes:
         if self._format is not Format.JSON:
             return b""
-        return text_frame(encode_notice(kind, **fields))
+        return text_frame(encode_caught_up(channel, position))
+
+    def notice(self, kind: str, **fields: object) -> bytes:
+        return text_frame(encode_notice(kind, **fields)) if self._format is Format.JSON else b""
+
+
+def encode_gap(channel: str, gap: Gap) -> bytes:
+    since, next = str(gap.after), str(gap.before)
+    return encode_notice("gap", channel=channel, reason=gap.reason, since=since, next=next)
+
+
+def encode_caught_up(channel: str, position: Position) -> bytes:
+    epoch, offset = position
+    return encode_notice("caught_up", channel=channel, epoch=epoch, offset=offset)
 
 
 FRAME_WIRES = {format: FrameWire(format, text_frame) for format in Format}
@@ -89,12 +98,13 @@ class SocketCounts:
     dead_closed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Door:
     """What the doors share, and the limits they keep; see `gateway.settings` for each limit."""
 
     hub: Hub
     roster: Roster
+    attendance: Attendance
     verifier: TokenVerifier
     tickets: TicketOffice
     check: Callable[[Principal], None]
@@ -102,7 +112,7 @@ class Door:
     wheel: Wheel
     tasks: Tasks
     trusted_networks: Sequence[Network]
-    allowed_origins: frozenset[str]
+    allowed_origins: Set[str]
     token_in_url_allowed: bool
     namespaces: Namespaces
     compression_offered: bool
@@ -119,34 +129,47 @@ class Door:
     by_address: Counter[str] = field(default_factory=Counter)
     counts: SocketCounts = field(default_factory=SocketCounts)
 
-    def outbox(self, channel: str) -> Outbox:
-        return Outbox(self.namespaces.of(channel).slow_consumer, self.outbox_bytes_max)
+    def outbox(
+        self,
+        channel: str,
+        count: Callable[[bytes], int] = count_frames,
+        last: Callable[[bytes], bytes] = last_frame,
+    ) -> Outbox:
+        policy = self.namespaces.of(channel).slow_consumer
+        return Outbox(policy, self.outbox_bytes_max, count, last)
 
     def gap_notice(self, session: Session, missing: int) -> bytes:
-        """The frame that stands where messages are missing; empty where nothing is to be said."""
+        """The payload that stands where messages are missing; empty where nothing is to be said."""
         policy = self.namespaces.of(session.channel).slow_consumer
         if not missing or session.format is not Format.JSON or policy is SlowConsumer.LATEST_ONLY:
             return b""
-        notice = encode_notice(
+        return encode_notice(
             "gap", channel=session.channel, reason="slow_consumer", dropped=missing
         )
-        return text_frame(notice)
 
-    def address_of(self, peer: Any, upgrade: Upgrade) -> str:
+    def address_of(self, peer: Any, headers: Mapping[str, str]) -> str:
         """Where a client comes from; ``peer`` is what the transport calls its other end."""
+        if not self.sockets_per_address_max:
+            return ""  # nobody counts them, and reading addresses costs a twentieth of a connect
         host = str(peer[0]) if isinstance(peer, tuple | list) and peer else ""
-        return client_address(host, upgrade.headers.get("x-forwarded-for"), self.trusted_networks)
+        return client_address(host, headers.get("x-forwarded-for"), self.trusted_networks)
 
-    def admit(self, upgrade: Upgrade, address: str) -> Admission:
-        """Decide without waiting; raises a `GatewayError` that becomes a close code.
+    def admit(
+        self,
+        channel: str,
+        query: Mapping[str, Sequence[str]],
+        headers: Mapping[str, str],
+        address: str,
+    ) -> Admission:
+        """Decide without waiting; raises a `GatewayError`, which each door says in its own words.
 
-        The channel's name is looked at before anything else is asked, and the permission to
-        subscribe is left to the hub, which no door can forget to ask.
+        Names in ``headers`` are in lower case. The channel's name is looked at before anything
+        else is asked, and the permission to subscribe is left to the hub, which no door can
+        forget to ask.
         """
         if self.counts.open + self.counts.joining >= self.sockets_max:
             raise Unavailable("this replica is full", retry_after_seconds=5)
-        channel = check_channel(upgrade.path.removeprefix(PATH_PREFIX))
-        query = upgrade.query
+        check_channel(channel)
         if unknown := sorted(query.keys() - _PARAMETERS):
             raise InvalidRequest(f"unknown parameter: {unknown[0][:40]}")
         formats = query.get("format", [Format.JSON])
@@ -164,7 +187,7 @@ class Door:
                 raise InvalidRequest("a ticket comes alone and once")
             return Admission(None, query["ticket"][0], channel, format, start)
         token = find_token(
-            upgrade.headers,
+            headers,
             query,
             query_allowed=self.token_in_url_allowed,
             allowed_origins=self.allowed_origins,
@@ -196,23 +219,25 @@ class Door:
         self.counts.open += 1
         self.counts.accepted += 1
         self.roster.join(session)
+        self.attendance.join(session.channel, session.principal.subject)
         if self.sockets_per_address_max and address:
             self.by_address[bucket_of(address)] += 1
 
     def leave(self, session: Session, address: str) -> None:
         self.counts.open -= 1
         self.roster.leave(session)
+        self.attendance.leave(session.channel, session.principal.subject)
         if self.sockets_per_address_max and address:
             bucket = bucket_of(address)
             self.by_address[bucket] -= 1
             if not self.by_address[bucket]:
                 del self.by_address[bucket]
 
-    def refused(self, upgrade: Upgrade, refusal: GatewayError) -> None:
+    def refused(self, channel: str, refusal: GatewayError) -> None:
         """Count and log it, in the words that the client gets."""
         self.counts.refused += 1
-        channel = upgrade.path.removeprefix(PATH_PREFIX)[:200]
-        logger.info("a socket on %s was refused: %s", ascii(channel), ascii(refusal.detail)[1:-1])
+        name, words = ascii(channel[:200]), ascii(refusal.detail)[1:-1]
+        logger.info("a socket on %s was refused: %s", name, words)
 
     def expiry_notice(self, session: Session) -> bytes:
         """The notice that a token expires soon, as a payload; empty in formats without notices."""
@@ -226,10 +251,10 @@ class Door:
         offers = upgrade.headers.get("sec-websocket-extensions")
         return negotiate(offers) if offers and self.compression_offered else None
 
-    def origin_refusal(self, upgrade: Upgrade) -> GatewayError | None:
+    def origin_refusal(self, headers: Mapping[str, str]) -> GatewayError | None:
         """Why this page may not connect; answered in HTTP: a foreign page learns nothing more."""
         try:
-            check_origin(upgrade.headers, self.allowed_origins, required=False)
+            check_origin(headers, self.allowed_origins, required=False)
         except GatewayError as refusal:
             return refusal
         return None
@@ -248,6 +273,10 @@ def start_of(query: Mapping[str, Sequence[str]], newest_max: int) -> Start | Non
     if not re.fullmatch("[0-9]{1,6}", text) or not 0 < int(text) <= newest_max:
         raise InvalidRequest(f"history is a number from 1 to {newest_max}")
     return Start(None, int(text))
+
+
+def channel_of(upgrade: Upgrade) -> str:
+    return upgrade.path.removeprefix(PATH_PREFIX)
 
 
 def chosen_subprotocol(upgrade: Upgrade) -> str | None:

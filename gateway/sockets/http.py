@@ -9,7 +9,8 @@ before anything else sees it.
 import asyncio
 import http
 import re
-from collections.abc import Iterable
+import socket
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -64,6 +65,36 @@ def error_response(status: int, detail: str, headers: Iterable[tuple[str, str]] 
     ).encode() + body
 
 
+CONNECTION = "gateway.connection"  # where the state of a request carries its `Connection`
+
+
+class Connection:
+    """What a response that never ends by itself has to know of the connection under it.
+
+    A server that stops waits for such a response, and after its end for a peer that does not
+    read what is left; ASGI has no word for either.
+    """
+
+    __slots__ = ("_transport", "on_shutdown")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.on_shutdown: Callable[[], None] | None = None
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def give_up_after(self, seconds: int) -> None:
+        """End the connection when what is sent stays unacknowledged for so long.
+
+        A machine that vanished sends no farewell, and a reader of events answers no pings; the
+        kernel alone would go on trying for a quarter of an hour.
+        """
+        kernel_socket = self._transport.get_extra_info("socket")
+        if kernel_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            kernel_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
+
+
 class LimitedHttp(HttpToolsProtocol):
     """Refuses heads over the limits above, and requests that stop half-way."""
 
@@ -84,6 +115,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._started = False
         self._refusal: tuple[int, str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._connection: Connection | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -114,6 +146,11 @@ class LimitedHttp(HttpToolsProtocol):
         if self._refusal is not None:
             self._answer_refusal(*self._refusal)
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self._connection is not None and self._connection.on_shutdown is not None:
+            self._connection.on_shutdown()
+
     # Parser callbacks.
 
     def on_message_begin(self) -> None:
@@ -122,6 +159,9 @@ class LimitedHttp(HttpToolsProtocol):
         if self._deadline is None:
             self._expect_request()
         super().on_message_begin()
+        if self._connection is None:
+            self._connection = Connection(self.transport)
+        self.scope["state"][CONNECTION] = self._connection
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

@@ -106,7 +106,8 @@ class LiveSocket(asyncio.Protocol):
             return
         while outbox and not self._is_paused:  # a write may pause us again
             missing, batch = outbox.take()
-            self._transport.write(self._door.gap_notice(session, missing) + batch)
+            notice = self._door.gap_notice(session, missing)
+            self._transport.write((text_frame(notice) if notice else b"") + batch)
         if not self._is_paused:
             self._write_fast(session)
 

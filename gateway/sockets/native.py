@@ -23,6 +23,7 @@ from gateway.sockets.door import (
     PATH_PREFIX,
     Admission,
     Door,
+    channel_of,
     chosen_subprotocol,
 )
 from gateway.sockets.hardened import HardenedWebSockets
@@ -87,7 +88,7 @@ class NativeSocket(LiveSocket):
                 # uvicorn sets this object as the protocol when we return; not before that.
                 asyncio.get_running_loop().call_soon(self._pass_on, head)
                 return
-            if refusal := door.origin_refusal(upgrade):
+            if refusal := door.origin_refusal(upgrade.headers):
                 raise BadUpgrade(403, refusal.detail)
             compression = door.compression(upgrade)
             header = compression and compression[0]
@@ -103,10 +104,11 @@ class NativeSocket(LiveSocket):
 
     def _admit(self, upgrade: Upgrade, response: bytes) -> None:
         door = self._door
-        self._address = door.address_of(self._transport.get_extra_info("peername"), upgrade)
+        query, headers = upgrade.query, upgrade.headers
+        self._address = door.address_of(self._transport.get_extra_info("peername"), headers)
         session: Session | None = None
         try:
-            admission = door.admit(upgrade, self._address)
+            admission = door.admit(channel_of(upgrade), query, headers, self._address)
             if admission.principal is not None:
                 session = self._session_of(admission, admission.principal)
                 if admission.start is None and session.join_if_held():
@@ -158,7 +160,7 @@ class NativeSocket(LiveSocket):
 
     def _reject(self, upgrade: Upgrade, refusal: GatewayError, response: bytes) -> None:
         """Accept and then close: before the accept, browsers and websocat see only 1006."""
-        self._door.refused(upgrade, refusal)
+        self._door.refused(channel_of(upgrade), refusal)
         self._early = None
         self._transport.write(response)
         self.refuse(refusal)

@@ -1,23 +1,35 @@
 """What waits for a reader that cannot keep up, within a limit in bytes."""
 
 from collections import deque
+from collections.abc import Callable
 
 from gateway.domain.namespaces import SlowConsumer
 from gateway.protocols.frames import count_frames, last_frame
 
 
 class Outbox:
-    """Keeps batches of frames in order, and lets go of some where the policy says so.
+    """Keeps batches of messages in order, and lets go of some where the policy says so.
 
     What goes is always older than everything that stays, so that the order holds, and how much
     went is told exactly where it is missing: in front of the next batch that is taken.
+
+    ``count`` and ``last`` find the messages of a batch as they were encoded: as WebSocket frames,
+    unless it is said otherwise.
     """
 
-    __slots__ = ("_batches", "_bytes", "_bytes_max", "_dropped", "_policy")
+    __slots__ = ("_batches", "_bytes", "_bytes_max", "_count", "_dropped", "_last", "_policy")
 
-    def __init__(self, policy: SlowConsumer, bytes_max: int) -> None:
+    def __init__(
+        self,
+        policy: SlowConsumer,
+        bytes_max: int,
+        count: Callable[[bytes], int] = count_frames,
+        last: Callable[[bytes], bytes] = last_frame,
+    ) -> None:
         self._policy = policy
         self._bytes_max = bytes_max
+        self._count = count
+        self._last = last
         self._batches: deque[bytes] = deque()
         self._bytes = 0
         self._dropped = 0
@@ -30,8 +42,8 @@ class Outbox:
         if self._policy is SlowConsumer.LATEST_ONLY and (self._batches or elsewhere):
             # Only who lags gets less: with nothing before it, a batch goes out as it is.
             self._drop(len(self._batches))
-            newest = last_frame(batch)
-            self._dropped += count_frames(batch) - 1
+            newest = self._last(batch)
+            self._dropped += self._count(batch) - 1
             self._append(newest)
             return True
         self._append(batch)
@@ -70,4 +82,4 @@ class Outbox:
         for _ in range(count):
             batch = self._batches.popleft()
             self._bytes -= len(batch)
-            self._dropped += count_frames(batch)
+            self._dropped += self._count(batch)

@@ -1,6 +1,6 @@
 """Who is calling: the one place where an HTTP request becomes a principal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from fastapi import Request
 
@@ -23,7 +23,7 @@ class Callers:
         verifier: TokenVerifier,
         *,
         token_in_url_allowed: bool,
-        allowed_origins: frozenset[str],
+        allowed_origins: Set[str],
         trusted_networks: Sequence[Network],
     ) -> None:
         self._verifier = verifier

@@ -5,6 +5,7 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
+from gateway.core.attendance import Attendance
 from gateway.core.hub import Hub
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Position
@@ -12,6 +13,7 @@ from gateway.protocols.plain import encode_json
 from gateway.web.auth import Authenticate
 
 _PAGE = 100
+_LISTING_MAX = 1000
 _EXAMPLE = {
     "channel": "noticias",
     "epoch": "5f3c9a2e",
@@ -31,8 +33,55 @@ _EXAMPLE = {
 }
 
 
-def router(hub: Hub, authenticate: Authenticate, *, history_page_max: int) -> APIRouter:
+Limit = Annotated[int, Query(ge=1, le=_LISTING_MAX, description="At most so many.")]
+Cursor = Annotated[
+    str,
+    Query(
+        max_length=200, description="The `cursor` of the page before, which is `null` at the end."
+    ),
+]
+
+
+def router(
+    hub: Hub, attendance: Attendance, authenticate: Authenticate, *, history_page_max: int
+) -> APIRouter:
     routes = APIRouter(tags=["channels"])
+
+    @routes.get("/channels")
+    async def channels(
+        request: Request, limit: Limit = _PAGE, cursor: Cursor = ""
+    ) -> dict[str, object]:
+        """The channels that somebody listens to, by name. Needs the role `admin`.
+
+        Channels of namespaces without presence are not among them. A page may hold less than
+        `limit`, also nothing, though there are more: go on while `cursor` is not `null`.
+        """
+        page = await attendance.channels(authenticate(request), limit, cursor)
+        return {
+            "channels": [
+                {"channel": name, "members": count.members, "connections": count.connections}
+                for name, count in page.channels
+            ],
+            "cursor": page.cursor or None,
+        }
+
+    @routes.get("/channels/{channel:path}/presence")
+    async def presence(
+        request: Request, channel: str, limit: Limit = _PAGE, cursor: Cursor = ""
+    ) -> dict[str, object]:
+        """Who listens to a channel, on all replicas. Needs the right to subscribe to it.
+
+        `members` is the number of users, `connections` that of their connections; `users` is a
+        page of them by name. Whoever is there all the time while pages are read is in one.
+        """
+        count, page = await attendance.members(authenticate(request), channel, limit, cursor)
+        return {
+            "channel": channel,
+            "members": count.members,
+            "connections": count.connections,
+            "users": [{"user": user, "connections": each} for user, each in page.members],
+            "cursor": page.cursor or None,
+        }
 
     @routes.get(
         "/channels/{channel:path}/history",

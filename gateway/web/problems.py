@@ -70,15 +70,19 @@ def respond(error: GatewayError) -> Response:
     return _response(problem_of(error), headers)
 
 
+def note_refusal(what: str, error: GatewayError) -> None:
+    """Log a denial in the words that the caller gets."""
+    if isinstance(error, InvalidToken | InvalidCredentials | Denied | LimitReached):
+        logger.info("%s was refused: %s", what, ascii(error.detail)[1:-1])
+
+
 def install(app: FastAPI) -> None:
     """Make every error response of the application a problem object."""
 
     @app.exception_handler(GatewayError)
     async def refused(request: Request, error: GatewayError) -> Response:
-        if isinstance(error, InvalidToken | InvalidCredentials | Denied | LimitReached):
-            # The words that the caller gets; the path without its query, where tokens stand.
-            path, words = ascii(request.url.path[:200]), ascii(error.detail)[1:-1]
-            logger.info("%s %s was refused: %s", request.method, path, words)
+        # The path without its query, where tokens stand.
+        note_refusal(f"{request.method} {request.url.path[:200]!a}", error)
         return respond(error)
 
     @app.exception_handler(ClientDisconnect)

@@ -12,7 +12,7 @@ from gateway.domain.errors import GatewayError, InvalidRequest, TooBig, Unavaila
 from gateway.domain.messages import Draft, Receipt
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import flag, json_object, media_type, read_body
-from gateway.web.problems import problem_of, respond
+from gateway.web.problems import note_refusal, problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -108,6 +108,7 @@ def _published(receipt: Receipt) -> dict[str, object]:
 
 def _entry(outcome: Receipt | GatewayError) -> dict[str, object]:
     if isinstance(outcome, GatewayError):
+        note_refusal("a message of a batch", outcome)
         return {"error": problem_of(outcome)}
     return _published(outcome)
 

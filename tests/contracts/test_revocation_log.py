@@ -7,6 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.adapters.memory.revocation_log import MemoryRevocationLog
+from gateway.adapters.redis.connection import connect
+from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.revocation_log import RedisRevocationLog
 from gateway.adapters.sql.revocation_log import SqlRevocationLog
 from gateway.domain.revocations import Revocation, RevocationKind
 from gateway.ports.revocation_log import RevocationLog
@@ -18,10 +21,18 @@ TOKEN = Revocation(RevocationKind.TOKEN, "a-jti", "alice", 0, NOW + 100, "admin"
 SESSION = Revocation(RevocationKind.SESSION, "a-sid", "alice", 0, NOW + 100, "logout")
 
 
-@pytest.fixture(params=["memory", *DATABASES])
+@pytest.fixture(params=["memory", "fakeredis", "redis", *DATABASES])
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[RevocationLog]:
     if request.param == "memory":
         yield MemoryRevocationLog()
+        return
+    if request.param in ("fakeredis", "redis"):
+        name = {"fakeredis": "fakeredis_url", "redis": "cluster_redis_url"}[request.param]
+        url = request.getfixturevalue(name)
+        redis = connect(url, timeout_seconds=2, connections_max=2)
+        yield RedisRevocationLog(redis, Keys("gw"))
+        await redis.delete(Keys("gw").revocations)
+        await redis.aclose()
         return
     async with emptied(request.param, request) as database:
         yield SqlRevocationLog(database)
@@ -96,3 +107,20 @@ async def test_a_far_future_fits(log: RevocationLog) -> None:
     await log.add(far)
 
     assert await live(log) == [far]
+
+
+async def test_an_entry_that_this_version_cannot_read_hides_none_of_the_others(
+    cluster_redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While a newer version is rolled out, the older replicas go on."""
+    redis = connect(cluster_redis_url, timeout_seconds=2, connections_max=2)
+    log, key = RedisRevocationLog(redis, Keys("gw")), Keys("gw").revocations
+    try:
+        await log.add(SESSION)
+        for name, entry in (("a", b"{}"), ("b", b"\xff"), ("c", b'{"kind":"grant"}'), ("d", b"[]")):
+            await redis.hset(key, name, entry)
+        assert await log.live(NOW) == [SESSION]
+        assert "does not understand" in caplog.text
+    finally:
+        await redis.delete(key)
+        await redis.aclose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from tests.support.clients import call, closing_of, listen, make_token, publish, receive_json
+from tests.support.event_source import EventSource
 from tests.support.servers import (
     GatewayProcess,
     Process,
@@ -26,17 +28,22 @@ PUBLISHER = make_token("alice", "publisher")
 
 
 class Balancer(Process):
-    """HAProxy with the shipped settings, in front of these replicas."""
+    """HAProxy in front of these replicas."""
 
-    def __init__(self, directory: Path, servers: list[GatewayProcess]) -> None:
+    def __init__(
+        self, directory: Path, servers: list[GatewayProcess], *, is_shipped: bool = False
+    ) -> None:
         self.port = free_port()
         self.http, self.ws = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}"
-        lines = [
+        lines = "\n".join(
             f"    server replica{n} 127.0.0.1:{server.port} check inter 500ms fall 2 rise 1"
             for n, server in enumerate(servers)
-        ]
+        )
         config = directory / "haproxy.cfg"
-        config.write_text(_CONFIG.format(port=self.port) + "\n".join(lines) + "\n")
+        if is_shipped:
+            config.write_text(_shipped(self.port, lines))
+        else:
+            config.write_text(f"{_CONFIG.format(port=self.port)}{lines}\n")
         super().__init__([required("haproxy"), "-db", "-f", str(config)], directory / "haproxy.log")
 
     def start(self) -> None:
@@ -61,6 +68,22 @@ backend replicas
     option httpchk GET /readyz
     http-check expect status 200
 """
+
+
+def _shipped(port: int, lines: str) -> str:
+    """The settings as they are shipped, here, and with a tenth of the time for silence."""
+    text = (Path(__file__).parents[2] / "deploy/haproxy/haproxy.cfg").read_text()
+    for shipped, ours in {
+        r" bind :8000$": f" bind 127.0.0.1:{port}",
+        r" bind 127.0.0.1:8404$": f" bind 127.0.0.1:{free_port()}",
+        r" *server-template .*$": lines,
+        r" timeout client 30s$": " timeout client 3s",
+        r" timeout server 10s$": " timeout server 1s",
+        r" set-timeout server 60s ": " set-timeout server 6s ",
+    }.items():
+        text, count = re.subn(shipped, ours, text, flags=re.MULTILINE)
+        assert count == 1, shipped
+    return text
 
 
 @pytest.fixture
@@ -128,6 +151,31 @@ async def test_a_replica_gets_only_what_its_sockets_need(
         health = call(one.http + "/health").json
 
     assert health["messages_received"] == 1
+
+
+async def test_a_quiet_stream_of_events_stays_open_and_a_broken_one_goes_on_elsewhere(
+    redis_server: RedisServer, directory: Path
+) -> None:
+    settings = {"redis_url": redis_server.url, "redis_prefix": "quiet", "ping_interval_seconds": 4}
+    with (
+        replicas(directory, 2, **settings) as started,
+        Balancer(directory, started, is_shipped=True) as balancer,
+    ):
+        async with EventSource(balancer.http, "room", make_token("bob")) as source:
+            # Longer than any other answer may take, and than a client may be silent.
+            assert await source.comment(7) == " ping"
+            await publish(balancer.http, "room", 1, PUBLISHER)
+            assert (await source.message())["data"] == 1
+            (there,) = connected_replicas(balancer.http)
+            for replica in started:
+                if call(replica.http + "/health").json["replica"] == there:
+                    replica.kill()
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                assert await source.end() == []
+        await publish(balancer.http, "room", 2, PUBLISHER)
+        headers = {"Last-Event-ID": source.last_event_id}
+        async with EventSource(balancer.http, "room", make_token("bob"), "", headers) as source:
+            assert (await source.message())["data"] == 2
 
 
 async def test_a_killed_replica_costs_its_own_sockets_only(

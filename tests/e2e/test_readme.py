@@ -1,28 +1,34 @@
-"""The README's first minute, command by command, as it is printed."""
+"""What the README and the guides say, command by command, as it is printed."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.clients import listen, receive_json
-from tests.support.servers import Process, free_port, status_of
+from gateway.configuration import load
+from tests.support.servers import Process, free_port, required, status_of, wait_until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+ACCOUNTS = (ROOT / "docs" / "accounts.md").read_text()
+
+Shell = Callable[..., str]
+
+
+def blocks(text: str, language: str = "sh") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
 def commands(section: str) -> list[str]:
-    """The lines of the shell blocks of one section."""
+    """The lines of the shell blocks of one section of the README."""
     text = README.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    return [
-        line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()
-    ]
+    return [line for block in blocks(text) for line in block.splitlines()]
 
 
 @pytest.fixture
@@ -46,42 +52,146 @@ def port() -> int:
 
 
 @pytest.fixture
-def running(checkout: Path, port: int) -> Iterator[Process]:
+def environment(port: int) -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    return env | {"GATEWAY_PORT": str(port)}  # 8000 may be taken on a machine that runs tests
+
+
+@pytest.fixture
+def running(checkout: Path, port: int, environment: dict[str, str]) -> Iterator[Process]:
     make_run = commands("The first minute")[0]
     assert make_run == "make run"
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    env["GATEWAY_PORT"] = str(port)  # 8000 may be taken on a machine that runs tests
     # A shell of its own would outlive the make that it started.
-    with Process(["make", "run"], checkout / "run.log", env) as process:
+    with Process(["make", "run"], checkout / "run.log", environment) as process:
         url = f"http://localhost:{port}/readyz"
         process.wait_ready(lambda: status_of(url) == 200, "make run")
         yield process
 
 
-async def test_the_first_minute_works_as_it_is_printed(
-    running: Process, checkout: Path, port: int
-) -> None:
-    _, token_line, publish_line, _ = commands("The first minute")
+@pytest.fixture
+def shell(running: Process, checkout: Path, port: int, environment: dict[str, str]) -> Shell:
+    """Runs lines as they are printed, beside the running gateway; returns what they print."""
+    required("curl")
 
-    def shell(script: str) -> str:
-        script = script.replace("localhost:8000", f"localhost:{port}")
+    def run(*lines: str) -> str:
+        script = "\n".join(lines).replace("localhost:8000", f"localhost:{port}")
         done = subprocess.run(
-            ["sh", "-ec", script], cwd=checkout, capture_output=True, text=True, check=False
+            ["sh", "-ec", script],
+            cwd=checkout,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    token = shell(token_line + "\necho $TOKEN").strip()
-    async with listen(f"ws://localhost:{port}", "noticias", token) as socket:
-        answer = shell(token_line + "\n" + publish_line)
-        message = await receive_json(socket)
+    return run
 
-    assert answer.startswith('{"status":"published","channel":"noticias","id":"')
-    assert (message["data"], message["user"]) == ("Hola canal", "alice")
-    assert oct((checkout / ".env").stat().st_mode & 0o777) == "0o600"
+
+def test_the_first_minute_works_as_it_is_printed(
+    running: Process, shell: Shell, checkout: Path, port: int
+) -> None:
+    _, register, bob, hear, password, alice, publish, again, logout = commands("The first minute")
+    assert shell(register) == '{"message":"User registered successfully","user_id":1}'
+
+    heard = checkout / "heard"
+    script = f"{bob}\nexec {hear}".replace("localhost:8000", f"localhost:{port}")
+    with (
+        heard.open("wb") as output,
+        subprocess.Popen(
+            ["sh", "-ec", script],
+            cwd=checkout,
+            stdin=subprocess.PIPE,  # a terminal on which nobody types
+            stdout=output,
+            stderr=output,
+        ) as client,
+    ):
+        try:
+            wait_until(lambda: "Connected" in heard.read_text(), "the client listens")
+            answer = shell(password, alice, publish)
+            wait_until(lambda: '"user":"alice"' in heard.read_text(), "Bob hears Alice")
+            assert "Logged out successfully" in shell(again, logout)
+            wait_until(lambda: "revoked: logout" in heard.read_text(), "Bob's socket is closed")
+        finally:
+            client.kill()
+
+    receipt = '{"status":"published","channel":"noticias","id":"'
+    assert answer.startswith(receipt)
+    told = re.search(r'\{"channel":.*\}', heard.read_text())
+    assert told is not None
+    message = json.loads(told[0])
+    assert list(message) == ["channel", "data", "offset", "epoch", "id", "user", "time"]
+    assert (message["data"], message["offset"]) == ("Hola canal", 1)
+    assert "1008" in heard.read_text()
+
+    for name in (".env", "gateway.db"):
+        assert oct((checkout / name).stat().st_mode & 0o777) == "0o600"
     secret = (checkout / ".env").read_text().partition("=")[2].strip()
-    assert secret not in running.log
-    assert token not in running.log
+    for hidden in (secret, "correct-horse", "eyJ"):
+        assert hidden not in running.log
+
+
+def test_a_token_without_an_account_is_made_as_it_is_printed(shell: Shell) -> None:
+    (command,) = re.findall(r"`(\.venv/bin/gateway token .*?)`", README)
+    token = shell(command).strip()
+    assert "role is publisher" in shell(f"echo {token} | .venv/bin/gateway explain -")
+
+
+def test_the_guide_to_accounts_works_as_it_is_printed(
+    running: Process, shell: Shell, checkout: Path
+) -> None:
+    required("openssl")
+    # One shell for all of it: what a block sets, later ones use.
+    printed = shell(*blocks(ACCOUNTS), "echo ticket=$TICKET")
+    for expected in (
+        "carol@example.com",
+        '"username":"carol"',
+        "Logged out successfully",
+        "the token is accepted; may subscribe",
+        "GATEWAY_JWT_ALGORITHM",
+        "the tables are up to date",
+    ):
+        assert expected in printed
+    assert re.search(r"^ticket=[\w-]{32}$", printed, re.M)
+    assert (checkout / "signing.pem").stat().st_mode & 0o077 == 0
+    assert "eyJ" not in running.log
+
+
+@pytest.mark.parametrize("block", blocks(ACCOUNTS, "toml"))
+def test_the_settings_of_the_guide_can_be_used(
+    block: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = directory / "gateway.toml"
+    for name in ("NEW", "OLD"):
+        block = block.replace(f'"{name}"', f'"{name}-secret-0123456789-abcdefghijklmnop"')
+    config.write_text(block)
+    monkeypatch.setenv("GATEWAY_CONFIG", str(config))
+    settings = load(env_file=None)
+    assert settings.jwt_retired_keys or settings.jwt_issuers
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/accounts.md", "deploy/README.md"])
+def test_every_setting_that_a_page_names_exists(name: str) -> None:
+    from gateway.settings import Settings
+
+    known = {f"GATEWAY_{field.upper()}" for field in Settings.model_fields}
+    known |= {"GATEWAY_CONFIG", "GATEWAY_SECRETS_DIR"}
+    assert set(re.findall(r"GATEWAY_[A-Z_]*[A-Z]", (ROOT / name).read_text())) <= known
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/accounts.md", "docs/architecture.md"])
+def test_every_link_of_a_page_leads_somewhere(name: str) -> None:
+    page = ROOT / name
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        path, _, section = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if section:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
+            assert section in [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles]
 
 
 def test_the_commands_that_the_readme_names_exist() -> None:

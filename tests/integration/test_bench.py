@@ -54,6 +54,21 @@ def test_all_scenarios_run_with_few_sockets(directory: Path) -> None:
         assert words in done.stdout
 
 
+def test_what_is_kept_is_measured(directory: Path) -> None:
+    required("redis-server")
+    required("cc")
+
+    done = bench(directory, "--quick", "--only=history", "--sockets=10", "--json=b.json")
+
+    assert done.returncode == 0, done.stderr
+    assert "10 sockets resume at once, 50 messages behind" in done.stdout
+    figures = {f["name"]: f for f in json.loads((directory / "b.json").read_text())["figures"]}
+    measured = {"history-1", "history-16", "history-1-bare", "history-16-bare"}
+    assert measured | {"history-reads", "resumes", "resume-herd"} <= figures.keys()
+    assert all(figure["value"] > 0 for name, figure in figures.items() if "cpu" not in name)
+    assert all(figure["is_reached"] is None for figure in figures.values())
+
+
 def test_a_running_server_is_measured_from_outside(
     gateway: GatewayProcess, directory: Path
 ) -> None:

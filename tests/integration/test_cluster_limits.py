@@ -13,6 +13,8 @@ from tests.support.servers import wait_until
 
 ADMIN = make_token("root", "admin")
 
+pytestmark = pytest.mark.timeout(120)  # starting the cluster counts, too
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:

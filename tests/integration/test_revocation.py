@@ -17,6 +17,8 @@ from tests.support.servers import GatewayProcess
 SECONDS = 1.0
 SYSTEM = make_token("system", "publisher")
 
+pytestmark = pytest.mark.timeout(120)  # starting the cluster counts, too
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:

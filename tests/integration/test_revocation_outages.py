@@ -12,6 +12,8 @@ from tests.support.clients import RawClient, call, closing_of, listen, make_toke
 from tests.support.cluster import Cluster, cluster_of_three
 from tests.support.servers import REDIS_PASSWORD, GatewayProcess, status_of, wait_until
 
+pytestmark = pytest.mark.timeout(180)  # each test starts a cluster of its own, some of them twice
+
 
 @pytest.fixture
 def cluster(directory: Path) -> Iterator[Cluster]:
@@ -75,9 +77,8 @@ async def test_a_logout_while_redis_is_away_holds_here_at_once_and_there_later(
     """S12, F15"""
     here, *others = cluster.replicas
     person = await asyncio.to_thread(member, here.http)
-    sockets = [
-        await listen(replica.ws, "room", person.access_token) for replica in cluster.replicas
-    ]
+    token = person.access_token
+    sockets = [await listen(replica.ws, "room", token) for replica in cluster.replicas]
 
     cluster.redis.freeze()
     answer = await asyncio.to_thread(person.authorized, "/logout")

@@ -14,6 +14,7 @@ from fakeredis._clients._tcp_server import TCPFakeRequestHandler
 from redis.exceptions import ResponseError
 
 from gateway.adapters.memory.broker import MemoryBroker
+from gateway.adapters.memory.news import MemoryNews
 from gateway.adapters.redis.broker import RedisBroker
 from gateway.adapters.redis.connection import Address, connect
 from gateway.adapters.redis.history import HistoryReader
@@ -84,12 +85,15 @@ def make_redis_broker(
 
 
 def make_memory_broker(
-    retention: Retention = RETENTION, clock: Callable[[], float] = time.monotonic
+    retention: Retention = RETENTION,
+    clock: Callable[[], float] = time.monotonic,
+    news: MemoryNews | None = None,
 ) -> MemoryBroker:
     return MemoryBroker(
         retention.namespaces,
         idempotency_seconds=retention.idempotency_seconds,
         position_seconds=retention.state_seconds,
+        news=news,
         clock=clock,
     )
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.adapters.memory.history import MemoryHistory
+from gateway.adapters.memory.news import MemoryNews
 from gateway.domain.errors import GatewayError, KeyReused, Unavailable
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Message, Publication, Receipt
-from gateway.domain.namespaces import Namespace, Namespaces
+from gateway.domain.namespaces import Namespaces
 from gateway.ports.broker import Broker, Listener
 
 _UNDELIVERED_MAX = 10_000
@@ -38,13 +39,16 @@ class MemoryBroker(Broker):
         *,
         idempotency_seconds: float,
         position_seconds: float = 2_592_000,
+        news: MemoryNews | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._namespaces = namespaces or Namespaces()
         self._idempotency_seconds = idempotency_seconds
+        self._news = news
         self._clock = clock
         self._subscribed: set[str] = set()
         self._history = MemoryHistory(
-            namespaces or Namespaces(Namespace(), {}),
+            self._namespaces,
             position_seconds=position_seconds,
             clock=clock,
         )
@@ -68,6 +72,8 @@ class MemoryBroker(Broker):
             return Unavailable("too many messages are waiting to be delivered")
 
         message = self._history.add(publication)
+        if self._news is not None and self._namespaces.of(publication.channel).archive:
+            self._news.mark(publication.channel)
         receipt = Receipt(publication.channel, publication.id, message.position)
         if publication.idempotency_key:
             until = self._clock() + self._idempotency_seconds

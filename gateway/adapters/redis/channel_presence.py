@@ -32,8 +32,11 @@ from gateway.ports.channel_presence import (
 
 # How long a holder that was ended stays shut out: longer than any process sleeps and lives on.
 _SHUT_OUT_MS = 3_600_000
-_CHANNELS_PER_SWEEP = 50
-_USERS_PER_EVICTION = 200
+# What Redis does in one go for a sweep; nobody else is served meanwhile.
+_CHANNELS_PER_SWEEP = 20
+_USERS_PER_SWEEP = 400
+
+logger = logging.getLogger(__name__)
 
 
 class Script:
@@ -43,7 +46,7 @@ class Script:
         self.text = files("gateway.adapters.redis").joinpath(f"{name}.lua").read_text()
         self._sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, keys: Sequence[str], *arguments: str | int) -> tuple[Any, ...]:
+    def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> tuple[Any, ...]:
         return ("EVALSHA", self._sha, len(keys), *keys, *arguments)
 
 
@@ -69,8 +72,9 @@ class RedisChannelPresence(ChannelPresence):
         self._listed: set[str] = set()
         self._filled: set[str] = set()
         self._empty: set[str] = set()
-        # The holder whose members are being taken out.
+        # The holder whose members are being taken out, and how far that is on its channels.
         self._claimed = ""
+        self._cursors: dict[str, bytes] = {}
 
     async def renew(self) -> Lease:
         is_held = False
@@ -117,6 +121,7 @@ class RedisChannelPresence(ChannelPresence):
             if answer is None:
                 return None
             self._claimed = answer.decode()
+            self._cursors.clear()
         holder, self._claimed = self._claimed, ""  # in doubt, somebody claims it again
         holdings = self._keys.holdings(holder)
         (names,) = await self._ask([("ZRANGE", holdings, 0, _CHANNELS_PER_SWEEP - 1)])
@@ -129,15 +134,19 @@ class RedisChannelPresence(ChannelPresence):
         return crossings
 
     async def _evict(self, holder: str, channels: Sequence[str]) -> Sequence[Crossing]:
-        calls = [
-            _EVICT.call(self._keys_of(channel, holder), _USERS_PER_EVICTION, _SHUT_OUT_MS)
-            for channel in channels
-        ]
+        calls = []
+        users = _USERS_PER_SWEEP // len(channels)
+        for channel in channels:
+            keys, cursor = self._keys_of(channel, holder), self._cursors.get(channel, b"0")
+            calls.append(_EVICT.call(keys, cursor, users, _SHUT_OUT_MS))
         crossings: list[Crossing] = []
         done = []
-        for channel, (is_all, left) in zip(channels, await self._run(_EVICT, calls), strict=True):
+        for channel, (cursor, left) in zip(channels, await self._run(_EVICT, calls), strict=True):
             crossings += [Crossing(channel, user.decode(), False) for user in left]
-            if is_all:
+            if cursor:
+                self._cursors[channel] = cursor
+            else:
+                self._cursors.pop(channel, None)
                 done.append(channel)
         if done:
             try:
@@ -193,7 +202,7 @@ class RedisChannelPresence(ChannelPresence):
 
     def _page(self, key: str, limit: int, after: str) -> Any:
         first = f"({after}" if after else "-"
-        return self._redis.zrange(key, first, "+", bylex=True, offset=0, num=limit)  # type: ignore[arg-type]
+        return self._redis.zrange(key, first, "+", bylex=True, offset=0, num=limit)
 
     def _keys_of(self, channel: str, holder: str) -> list[str]:
         keys = self._keys
@@ -215,8 +224,8 @@ class RedisChannelPresence(ChannelPresence):
     ) -> tuple[Any, ...]:
         keys = [self._keys.leases, self._keys.presence, self._keys.holdings(holder)]
         table = secrets.token_hex(8)
-        words = (holder, self._lease_ms, begin, table, len(new), *new, *given_up)
-        return _LEASE.call(keys, *words)
+        channels = [*new, *given_up]
+        return _LEASE.call(keys, holder, self._lease_ms, begin, table, len(new), *channels)
 
     async def _run(self, script: Script, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The answers to calls of one script; raises `Unavailable`."""
@@ -247,6 +256,3 @@ def _checked(answers: list[Any]) -> list[Any]:
 
 def _is_error(answer: Any, code: str) -> bool:
     return isinstance(answer, hiredis.ReplyError) and str(answer).startswith(code)
-
-
-logger = logging.getLogger(__name__)

@@ -1,16 +1,17 @@
 -- Takes some of what a holder without a lease held out of a channel; see attend.lua.
 --
 -- KEYS  1 the channel's members   2 their names   3 what the holder holds of it
--- ARGV  1 about how many users   2 for how long the holder stays shut out at the end, ms
--- Returns { 1 when this was all of it, otherwise 0; users who left }
+-- ARGV  1 where to go on: '0', or what the call before returned   2 about how many users
+--       3 for how long the holder stays shut out at the end, ms
+-- Returns { where to go on, or '' when this was all of it; users who left }
 --
 -- Whoever comes second finds nothing: two may take out the same holder at the same time.
 
 redis.call('HSET', KEYS[3], '', '0')
 local left, steps = {}, 0
-local cursor = '0'
+local cursor = ARGV[1]
 repeat
-  local page = redis.call('HSCAN', KEYS[3], cursor, 'COUNT', ARGV[1])
+  local page = redis.call('HSCAN', KEYS[3], cursor, 'COUNT', ARGV[2])
   cursor = page[1]
   local found = page[2]
   for i = 1, #found, 2 do
@@ -26,7 +27,6 @@ repeat
       steps = steps + found[i + 1]
     end
   end
-  -- What was taken out before leaves holes, which take a few more looks to get across.
 until cursor == '0' or steps > 0
 if steps > 0 then
   redis.call('HINCRBY', KEYS[1], '', -steps)
@@ -34,8 +34,8 @@ if steps > 0 then
     redis.call('DEL', KEYS[1])
   end
 end
-local is_all = redis.call('HLEN', KEYS[3]) == 1
-if is_all then
-  redis.call('PEXPIRE', KEYS[3], ARGV[2])
+if redis.call('HLEN', KEYS[3]) == 1 then
+  redis.call('PEXPIRE', KEYS[3], ARGV[3])
+  cursor = ''
 end
-return { is_all and 1 or 0, left }
+return { cursor, left }

@@ -79,3 +79,12 @@ class Keys:
 
     def ticket(self, digest: str) -> str:
         return f"{self.prefix}:ticket:{digest}"
+
+    @property
+    def archive_marks(self) -> str:
+        """The channels that the archive has to look at. One tag with the lead: one script."""
+        return f"{self.prefix}:{{archive}}:marks"
+
+    @property
+    def archive_lead(self) -> str:
+        return f"{self.prefix}:{{archive}}:lead"

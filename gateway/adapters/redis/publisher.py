@@ -1,6 +1,7 @@
 """Publishing: many callers, one pipeline."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections import deque
@@ -13,6 +14,7 @@ import hiredis
 
 from gateway.adapters.redis.envelope import encode_body, fingerprint
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.news import Marker
 from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
 from gateway.domain.errors import GatewayError, KeyReused, Unavailable
 from gateway.domain.messages import Position, Publication, Receipt
@@ -24,6 +26,7 @@ _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _REPLAYED, _KEY_REUSED = 1, 2  # the script's first word
 _PIPELINE_MAX = 500
 _QUEUE_MAX = 10_000
+_MARK_AGAIN_SECONDS = 1.0
 
 Outcome = Receipt | GatewayError
 
@@ -57,6 +60,7 @@ class Publisher:
         self._pipe = pipe
         self._keys = keys
         self._namespaces = namespaces
+        self._marker = Marker(keys, namespaces)
         self._position_seconds = position_seconds
         self._idempotency_seconds = idempotency_seconds
         self._calls: deque[_Call] = deque()
@@ -79,10 +83,15 @@ class Publisher:
         """Publish what is asked for until cancelled."""
         try:
             while True:
-                await self._wake.wait()
+                pause = _MARK_AGAIN_SECONDS if self._marker.unsure else None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
                 while self._calls:
                     await self._send_some()
                 self._wake.clear()
+                if self._marker.unsure:
+                    await self._mark_again()
         finally:
             self._pipe.close()
             stopping = Unavailable("the gateway is stopping")
@@ -129,12 +138,13 @@ class Publisher:
         epoch = secrets.token_hex(4)
         runs = runs_of(publications)
         commands = [self._command([publications[i] for i in run], epoch) for run in runs]
-        replies = await self._pipe.execute(commands)
+        replies = await self._execute(commands, publications)
         missing = [i for i, reply in enumerate(replies) if _is_error(reply, "NOSCRIPT")]
         if missing:
             # A restarted Redis has forgotten the script, and has therefore run none of these.
             load = ("SCRIPT", "LOAD", _SCRIPT)
-            _, *again = await self._pipe.execute([load, *(commands[i] for i in missing)])
+            commands = [load, *(commands[i] for i in missing)]
+            _, *again = await self._execute(commands, publications)
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
         outcomes: dict[int, Outcome] = {}
@@ -142,6 +152,24 @@ class Publisher:
             answers = _outcomes([publications[i] for i in run], reply)
             outcomes.update(zip(run, answers, strict=True))
         return [outcomes[i] for i in range(len(publications))]
+
+    async def _execute(
+        self, commands: list[tuple[Any, ...]], publications: list[Publication]
+    ) -> list[Any]:
+        """Execute them, and behind them mark the channels that the archive has to look at."""
+        channels = self._marker.channels_of(publications)
+        marks = self._marker.commands(channels)
+        try:
+            replies = await self._pipe.execute([*commands, *marks])
+        except Unanswered:
+            self._marker.doubt(channels)
+            raise
+        self._marker.sent(channels, replies[len(commands) :])
+        return replies[: len(commands)]
+
+    async def _mark_again(self) -> None:
+        with contextlib.suppress(NotSent, Unanswered):
+            await self._execute([], [])
 
     def _command(self, run: list[Publication], epoch: str) -> tuple[Any, ...]:
         first = run[0]
@@ -175,7 +203,7 @@ def _is_error(reply: Any, code: str) -> bool:
 def runs_of(publications: Sequence[Publication]) -> list[list[int]]:
     """Divide into runs of the script, by index: a channel's messages share one.
 
-    What Redis spends on a message of a batch falls from 23 µs to a third. A message with an
+    What Redis spends on a message of a batch falls from 16 µs to 9. A message with an
     idempotency key has a run of its own, and what comes after it on its channel starts another,
     so that every channel keeps its order.
     """

@@ -3,6 +3,7 @@
 Redis may lose it. The log in SQL does not, and each replica puts back what is missing here.
 """
 
+import logging
 import time
 from dataclasses import asdict
 from importlib.resources import files
@@ -14,6 +15,8 @@ from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
 from gateway.domain.revocations import Revocation, RevocationKind
 from gateway.ports.revocation_log import RevocationLog
+
+logger = logging.getLogger(__name__)
 
 _REVOKE = files("gateway.adapters.redis").joinpath("revoke.lua").read_text()
 
@@ -50,16 +53,22 @@ class RedisRevocationLog(RevocationLog):
 
     async def _entries(self) -> list[Revocation]:
         table: dict[bytes, bytes] = await asked(self._redis.hgetall(self._key))
-        return [_revocation(text) for text in table.values()]
+        entries = [_revocation(text) for text in table.values()]
+        return [entry for entry in entries if entry is not None]
 
 
-def _revocation(text: bytes) -> Revocation:
-    fields = orjson.loads(text)
-    return Revocation(
-        kind=RevocationKind(fields["kind"]),
-        subject=fields["subject"],
-        user=fields["user"],
-        before=int(fields["before"]),
-        expires_at=int(fields["expires_at"]),
-        reason=fields["reason"],
-    )
+def _revocation(text: bytes) -> Revocation | None:
+    """None for what this version cannot read: a newer one's, while it is rolled out."""
+    try:
+        fields = orjson.loads(text)
+        return Revocation(
+            kind=RevocationKind(fields["kind"]),
+            subject=str(fields["subject"]),
+            user=str(fields["user"]),
+            before=int(fields["before"]),
+            expires_at=int(fields["expires_at"]),
+            reason=str(fields["reason"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        logger.warning("Redis holds a revocation that this version does not understand")
+        return None

@@ -13,6 +13,9 @@ from gateway.domain.revocations import Revocation, RevocationKind
 from gateway.ports.revocation_log import RevocationLog
 
 
+_KINDS = frozenset(kind.value for kind in RevocationKind)
+
+
 class SqlRevocationLog(RevocationLog):
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,7 +40,9 @@ class SqlRevocationLog(RevocationLog):
     async def live(self, now: float) -> list[Revocation]:
         statement = select(revocations).where(revocations.c.expires_at > now)
         async with self._database.reading() as connection:
-            return [_revocation(row) for row in await connection.execute(statement)]
+            rows = await connection.execute(statement)
+            # A kind of a newer version, while it is rolled out, is none that we could heed.
+            return [_revocation(row) for row in rows if row.kind in _KINDS]
 
     async def prune(self, now: float) -> int:
         statement = delete(revocations).where(revocations.c.expires_at <= now)

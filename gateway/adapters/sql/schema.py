@@ -14,15 +14,18 @@ from sqlalchemy import (
     Double,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
+from sqlalchemy.dialects.mysql import LONGBLOB
 
 # The newest migration. It stands here so that looking whether a database is up to date does not
 # load Alembic; the numbers sort, so that an older gateway knows a newer database.
-VERSION = "0001"
+VERSION = "0002"
 
 _KEYS_PER_CHARACTER = 3  # what case folding can make of one
 NAME_KEY_LENGTH = 150 * _KEYS_PER_CHARACTER
@@ -30,6 +33,9 @@ EMAIL_KEY_LENGTH = 254 * _KEYS_PER_CHARACTER
 
 # SQLite gives ids by itself to this type only, and it is as wide there.
 Id = BigInteger().with_variant(Integer, "sqlite")
+
+# A message has up to 16 MiB, and as JSON up to six times as much.
+Data = LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")
 
 OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
@@ -86,5 +92,46 @@ revocations = Table(
     Column("revoked_before", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
     Column("reason", String(64), nullable=False),
+    **OPTIONS,
+)
+
+# An epoch of a channel, and up to where it is archived. The one with the highest number is where
+# the channel is. A row outlives its messages: a channel goes on where it was.
+archive_epochs = Table(
+    "archive_epochs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("channel", String(200), nullable=False),
+    Column("number", Integer, nullable=False),  # epochs are random: this is their order
+    Column("namespace", String(200), nullable=False),
+    Column("epoch", String(64), nullable=False),
+    Column("top_offset", BigInteger, nullable=False),
+    Column("top_id", Text, nullable=False),
+    Column("is_ended", Boolean, nullable=False),
+    Column("oldest_at", Double, index=True),  # null where there are no messages
+    Column("last_at", Double, nullable=False),
+    UniqueConstraint("channel", "number"),
+    **OPTIONS,
+)
+
+archive_messages = Table(
+    "archive_messages",
+    metadata,
+    Column("epoch_id", Id, ForeignKey("archive_epochs.id"), primary_key=True),
+    Column("message_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("message_id", Text, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("published_at", Double, nullable=False),
+    Column("data", Data, nullable=False),
+    **OPTIONS,
+)
+
+archive_gaps = Table(
+    "archive_gaps",
+    metadata,
+    Column("epoch_id", Id, ForeignKey("archive_epochs.id", ondelete="CASCADE"), primary_key=True),
+    Column("first_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_offset", BigInteger),  # null where nobody knows how far the epoch came
+    Column("noted_at", Double, nullable=False),
     **OPTIONS,
 )

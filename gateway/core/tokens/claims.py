@@ -10,12 +10,12 @@ from typing import Any
 
 from gateway.core.tokens.form import Refused, shown
 from gateway.domain.channels import is_pattern
-from gateway.domain.principal import Action
+from gateway.domain.principal import GRANTABLE, Action
 
 _NAME_LENGTH_MAX = 150
 _ROLES_MAX = 32
 _PATTERNS_MAX = 100
-_ACTIONS = frozenset(map(str, Action))
+_ACTIONS = frozenset(action.value for action in GRANTABLE)
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 

@@ -49,6 +49,7 @@ def gateway_here(door: str, monkeypatch: pytest.MonkeyPatch) -> Gateway:
     monkeypatch.setattr(replica, "_spare_the_collector", lambda: None)
     settings = Settings(
         jwt_secret=SecretStr(SECRET),
+        database_url=SecretStr("sqlite://"),
         socket_door=SocketDoor(door),
         sockets_max=2,
         close_timeout_seconds=60,

@@ -394,6 +394,7 @@ def replica(door: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Replica]:
     monkeypatch.setattr("gateway.replica._spare_the_collector", lambda: None)
     chosen = Settings(
         jwt_secret=SecretStr(SECRET),
+        database_url=SecretStr("sqlite://"),
         socket_door=SocketDoor(door),
         message_bytes_max=32_768,
         outbox_bytes_max=65_536,

@@ -15,7 +15,14 @@ from sqlalchemy import Connection, text
 
 from gateway.adapters.sql.engine import Database
 from gateway.adapters.sql.migrate import SCRIPTS, MigrationFailed, pending, upgrade
-from gateway.adapters.sql.schema import VERSION, metadata, users
+from gateway.adapters.sql.schema import (
+    VERSION,
+    archive_epochs,
+    archive_gaps,
+    archive_messages,
+    metadata,
+    users,
+)
 from gateway.adapters.sql.users import SqlUsers
 from tests.support.databases import DATABASES, fresh_url, opened
 
@@ -53,11 +60,24 @@ async def test_the_migrations_make_exactly_the_tables_of_the_schema(database: Da
 async def test_an_upgrade_is_done_once(url: str, database: Database) -> None:
     assert await pending(database)
 
-    (applied,) = await upgrade(url)
-    assert applied.startswith("0001 ")
+    applied = await upgrade(url)
+    assert [step[:5] for step in applied] == [f"{n:04} " for n in range(1, int(VERSION) + 1)]
     assert not await pending(database)
     assert await upgrade(url) == []
     assert await upgrade(database) == []
+
+
+async def test_a_database_of_the_first_version_gets_the_rest(database: Database) -> None:
+    await upgrade(database)
+    async with database.writing() as connection:
+        for table in (archive_gaps, archive_messages, archive_epochs):
+            await connection.run_sync(table.drop)
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    await SqlUsers(database).add("alice", "hash")
+
+    assert await pending(database)
+    assert (await upgrade(database))[0].startswith("0002 ")
+    assert await SqlUsers(database).count() == 1
 
 
 async def test_replicas_that_start_together_migrate_once(url: str) -> None:
@@ -73,7 +93,7 @@ async def test_replicas_that_start_together_migrate_once(url: str) -> None:
     ]
     said = [(await process.communicate())[0] for process in started]
 
-    assert sorted(line.strip() for line in said) == [b"0", b"0", b"0", b"1"]
+    assert sorted(line.strip() for line in said) == [b"0", b"0", b"0", str(int(VERSION)).encode()]
 
 
 MIGRATE = """
@@ -102,7 +122,7 @@ async def test_a_failed_migration_says_why_and_lets_the_next_one_try(database: D
     async with database.writing() as connection:
         await connection.execute(text("DROP TABLE users"))
     started = time.monotonic()
-    assert len(await upgrade(database)) == 1  # nothing holds the lock any more
+    assert len(await upgrade(database)) == int(VERSION)  # nothing holds the lock any more
     assert time.monotonic() - started < 5
     assert await SqlUsers(database).count() == 0
 

@@ -28,11 +28,11 @@ def test_it_says_what_a_token_may_do_on_a_channel(desk: GatewayProcess) -> None:
     token = make_token("paula", "publisher", grants={Action.SUBSCRIBE: ["news.*"]})
     found = explained(desk, token, "news.world")
     assert found["accepted"] is True
-    assert found["allowed"] == {"subscribe": True, "publish": True}
+    assert {"subscribe": True, "publish": True}.items() <= found["allowed"].items()
     found = explained(desk, token, "sports")
-    assert found["allowed"] == {"subscribe": False, "publish": True}
-    assert [step["step"] for step in found["steps"] if not step["passed"]] == ["subscribe"]
-    assert "grant" in found["steps"][-2]["detail"] + found["steps"][-1]["detail"]
+    assert {"subscribe": False, "publish": True}.items() <= found["allowed"].items()
+    (why,) = [step["detail"] for step in found["steps"] if step["step"] == "subscribe"]
+    assert why.startswith("grant: ")
 
 
 def test_without_a_channel_it_is_about_the_token_alone(desk: GatewayProcess) -> None:

@@ -1,10 +1,13 @@
 """What balancers and operators ask, and who is connected."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from tests.support.accounts import member
-from tests.support.clients import call, listen, make_token
+from tests.support.clients import RawClient, call, listen, make_token
 from tests.support.servers import (
     GatewayProcess,
     Process,
@@ -66,6 +69,31 @@ def test_health_tells_which_part_is_away(redis_server: RedisServer, directory: P
             assert redis_server.url not in text
     finally:
         process.terminate()
+
+
+def test_sockets_that_were_refused_are_counted(directory: Path) -> None:
+    """S26: a client without a token never has an open socket."""
+    with GatewayProcess(directory) as gateway:
+        for token in ("x", make_token()):
+            with RawClient(gateway.port) as client:
+                client.upgrade(f"/ws/room?token={token}")
+        health = call(gateway.http + "/health").json
+        assert (health["sockets_accepted"], health["sockets_refused"]) == (1, 1)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/admin", "/docs", "/redoc", "/openapi.json"])
+def test_in_production_there_is_nothing_to_look_around_in(
+    production: GatewayProcess, path: str
+) -> None:
+    """S52"""
+    assert call(production.http + path).status == 404
+    assert call(production.http + path, token=ADMIN).status == 404
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with GatewayProcess(tmp_path_factory.mktemp("production"), env="production") as process:
+        yield process
 
 
 def test_a_secret_key_is_not_shown(gateway: GatewayProcess) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.bench.checker import Misdelivered
-from gateway.bench.http_load import Caller, request_of
+from gateway.bench.http_load import Caller, question_of, request_of
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Other: 1\r\n\r\nhello"
 
@@ -62,3 +62,12 @@ def test_a_request_says_how_long_it_is() -> None:
 
     assert request.startswith(b"POST /publish/a HTTP/1.1\r\nHost: 127.0.0.1:80\r\n")
     assert request.endswith(b"Content-Length: 2\r\n\r\n{}")
+
+
+def test_a_question_has_no_body() -> None:
+    question = question_of("/channels/a/history", port=80, token="a.b.c")
+
+    assert question == (
+        b"GET /channels/a/history HTTP/1.1\r\nHost: 127.0.0.1:80\r\n"
+        b"Authorization: Bearer a.b.c\r\n\r\n"
+    )

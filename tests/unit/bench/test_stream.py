@@ -72,6 +72,12 @@ def test_envelopes_are_what_the_gateway_reads_from_redis() -> None:
         assert orjson.loads(message.data) == data_of(number % 4).decode()
 
 
+def test_a_piece_of_envelopes_is_one_command_after_the_other() -> None:
+    envelopes = Envelopes("gw", "bench-1", 4)
+
+    assert envelopes.piece(3, 2) == envelopes.command(3) + envelopes.command(4)
+
+
 def test_the_first_envelope_follows_the_position_in_redis() -> None:
     start, offset = _words(position_command("gw", "bench-1"))
 

@@ -118,7 +118,7 @@ def test_a_short_command_loads_nothing_that_it_does_not_need(
 def test_every_refusal_is_one_line_and_an_exit_code(
     monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    def refuse(settings: object) -> None:
+    def refuse(settings: object, read_again: object) -> None:
         raise error
 
     monkeypatch.setattr("gateway.server.serve", refuse)

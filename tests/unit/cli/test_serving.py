@@ -65,8 +65,9 @@ def test_check_prints_every_setting_and_no_secret() -> None:
         jwt_retired_keys=json.dumps(keys),
     )
     assert result.exit_code == 0
-    printed = result.stdout.splitlines()
-    assert [line.split()[0] for line in printed] == [
+    printed, _, table = result.stdout.partition("\n\n")
+    assert table.startswith("NAMESPACE")
+    assert [line.split()[0] for line in printed.splitlines()] == [
         f"GATEWAY_{name.upper()}" for name in Settings.model_fields
     ]
     assert CANARY not in result.output
@@ -77,6 +78,16 @@ def test_check_fails_where_serve_would_not_start() -> None:
     assert result.exit_code == os.EX_CONFIG
     assert "GATEWAY_JWT_SECRET is needed" in result.stderr
     assert "GATEWAY_REDIS_URL" in result.stdout
+
+
+def test_check_tells_each_mistake_in_a_line(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text('prot = 1\n[namespaces.chat]\npublish = "all"\n')
+    result = run("check", config=str(config))
+    assert (result.exit_code, result.stdout) == (os.EX_CONFIG, "")
+    first, second = sorted(result.stderr.splitlines())
+    assert first.startswith("gateway: GATEWAY_NAMESPACES: [namespaces.chat] publish: a list of")
+    assert second.startswith("gateway: GATEWAY_PROT: no such setting; did you mean")
 
 
 def test_check_is_content_with_the_defaults() -> None:
@@ -96,13 +107,15 @@ def test_secrets_are_written_once_and_never_printed(tmp_path: Path) -> None:
     assert path.read_text() == written
 
 
-def test_the_secrets_of_a_cluster_name_its_redis(tmp_path: Path) -> None:
-    result = run("secrets", "--cluster", str(tmp_path / "made"), "--redis-host", "redis.example:1")
+def test_the_secrets_of_a_cluster_name_its_servers(tmp_path: Path) -> None:
+    hosts = ["--redis-host", "redis.example:1", "--database-host", "db.example:2"]
+    result = run("secrets", "--cluster", str(tmp_path / "made"), *hosts)
     assert result.exit_code == 0
-    assert len(result.stderr.splitlines()) == 3
-    url = (tmp_path / "made/gateway/gateway_redis_url").read_text()
-    assert url.endswith("@redis.example:1/0")
-    assert url not in result.output
+    assert len(result.stderr.splitlines()) == 5
+    for name, end in (("redis", "@redis.example:1/0"), ("database", "@db.example:2/gateway")):
+        url = (tmp_path / f"made/gateway/gateway_{name}_url").read_text()
+        assert url.endswith(end)
+        assert url not in result.output
 
 
 @pytest.mark.parametrize("arguments", [[], ["--env-file", "a", "--cluster", "b"]])

@@ -108,7 +108,7 @@ def test_an_accepted_token_is_explained_line_by_line() -> None:
     assert result.exit_code == 0
     *steps, verdict = result.stdout.splitlines()
     assert [line.split()[1] for line in steps] == ["ok"] * len(steps)
-    assert verdict == "the token is accepted; may subscribe; may publish"
+    assert verdict.startswith("the token is accepted; may subscribe; may publish; may see ")
 
 
 def test_a_token_of_another_secret_is_refused_with_the_step_that_said_no() -> None:
@@ -129,7 +129,7 @@ def test_the_exit_code_is_about_subscribing(channel: str, code: int) -> None:
 
 def test_who_may_not_publish_may_still_subscribe() -> None:
     allowed = explained(made(), "chat")["allowed"]
-    assert allowed == {"publish": False, "subscribe": True}
+    assert (allowed["publish"], allowed["subscribe"]) == (False, True)
 
 
 def test_a_token_on_stdin_stays_out_of_the_history() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.explain import Explanation, explain
 from gateway.core.tokens import ExternalIssuer, KeyRing, TokenVerifier
 from gateway.domain.errors import InvalidToken, Unavailable
+from gateway.domain.namespaces import Namespaces
 from gateway.domain.principal import Permissions, Principal
 from tests.unit.core.tokens.forging import (
     CLAIMS,
@@ -28,7 +29,7 @@ from tests.unit.core.tokens.forging import (
     without,
 )
 
-PERMISSIONS = Permissions(frozenset({"publisher", "admin"}))
+PERMISSIONS = Permissions(Namespaces())
 
 
 def told(token: str, channel: str | None = None, verifier: TokenVerifier = VERIFIER) -> Explanation:
@@ -176,14 +177,14 @@ def test_tokens_of_every_family_are_told_alike(algorithm: str) -> None:
     ("claims", "channel", "subscribe", "publish"),
     [
         ({}, "news", "default: no rule and no grant limits this", "role: publishing needs one of"),
-        ({"role": "admin"}, "news", "default: no rule", "default: no rule"),
+        ({"role": "admin"}, "news", "default: no rule", "role: one of the token's roles"),
         (
             {"role": "admin", "grants": {"publish": ["news"], "subscribe": ["a"]}},
             "news",
             "grant: the token grants subscribe on other channels only",
             "grant: the token grants this channel",
         ),
-        ({"role": "admin"}, "user:bob", "personal: this channel belongs to another", "default:"),
+        ({"role": "admin"}, "user:bob", "personal: this channel belongs to another", "role:"),
     ],
 )
 def test_the_deciding_rule_is_told_for_each_action(
@@ -219,19 +220,24 @@ def test_a_refused_token_is_asked_nothing_about_the_channel() -> None:
 def test_the_lines_fit_a_terminal() -> None:
     lines = told(claims_with(role="admin"), "news").lines()
     assert lines[0].startswith("form        ok  three segments")
-    assert lines[-1] == "the token is accepted; may subscribe; may publish"
+    assert lines[-1].startswith("the token is accepted; may subscribe; may publish; may see ")
     lines = told(VALID + "=", "news").lines()
     assert lines[0].startswith("form        NO  the signature segment is not base64url")
     assert lines[-1] == "the token is refused"
     lines = told(VALID, "news").lines()
-    assert lines[-1] == "the token is accepted; may subscribe; may not publish"
+    assert "; may subscribe; may not publish; may see presence;" in lines[-1]
 
 
 def test_the_dictionary_is_written_in_json() -> None:
     shown = json.loads(json.dumps(told(VALID, "news").as_dict()))
     assert shown["accepted"] is True
     assert shown["channel"] == "news"
-    assert shown["allowed"] == {"subscribe": True, "publish": False}
+    assert shown["allowed"] == {
+        "subscribe": True,
+        "publish": False,
+        "see_presence": True,
+        "see_history": True,
+    }
     assert shown["steps"][0] == {
         "step": "form",
         "passed": True,

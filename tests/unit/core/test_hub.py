@@ -9,6 +9,7 @@ import pytest
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.core.hub import Hub
 from gateway.core.limits import RateLimit
+from gateway.core.subscriber import Wire
 from gateway.core.track import Gap, Resumption
 from gateway.domain.errors import (
     Denied,
@@ -20,6 +21,7 @@ from gateway.domain.errors import (
 )
 from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Draft, Message, Position, Receipt
+from gateway.domain.namespaces import Namespaces
 from gateway.domain.principal import Action, Permissions, Principal
 
 ALICE = Principal("alice", "t1", 0, 1, frozenset({"publisher"}))
@@ -67,14 +69,22 @@ class FakeWire:
     def gap(self, channel: str, gap: Gap) -> bytes:
         return f"gap {gap.after} to {gap.before}".encode()
 
+    def notice(self, kind: str, **fields: object) -> bytes:
+        return f"{kind} {fields}".encode()
+
 
 class FakeSession:
-    def __init__(self, wire: FakeWire) -> None:
+    def __init__(self, wire: FakeWire, principal: Principal = ALICE) -> None:
         self.wire = wire
+        self.principal = principal
+        self.ended: list[str] = []
         self.received: list[bytes] = []
 
     def write(self, batch: bytes) -> None:
         self.received.append(batch)
+
+    def end(self, error: GatewayError) -> None:
+        self.ended.append(error.detail)
 
     def resume(self, resumption: Resumption) -> None:
         if resumption.gap:
@@ -87,7 +97,7 @@ class FakeSession:
 def make_hub(broker: MemoryBroker, rate: int = 0) -> Hub:
     return Hub(
         broker,
-        Permissions(frozenset({"publisher"})),
+        Permissions(Namespaces()),
         RateLimit(rate),
         message_bytes_max=100,
         release_delay_seconds=1.0,
@@ -358,3 +368,24 @@ async def test_history_needs_the_right_to_subscribe(hub: Hub) -> None:
     nothing = Principal("nobody", "t4", 0, 1, frozenset({"admin"}), {Action.SUBSCRIBE: ()})
     with pytest.raises(Denied, match="grant"):
         await hub.history(nothing, "room", query)
+
+
+async def test_a_notice_goes_to_everybody_whose_wire_has_words_for_it(hub: Hub) -> None:
+    listeners = [FakeSession(FakeWire(name)) for name in ("a", "b", "silent")]
+    elsewhere = FakeSession(FakeWire("a"))
+    for listener in listeners:
+        await hub.subscribe(ALICE, listener, "room")
+    await hub.subscribe(ALICE, elsewhere, "lobby")
+
+    def notice_of(wire: Wire) -> bytes:
+        assert isinstance(wire, FakeWire)
+        return b"" if wire.name == "silent" else wire.name.encode() + wire.notice("hello", n=1)
+
+    hub.notify("room", notice_of)
+    hub.notify("nowhere", notice_of)
+    assert [listener.received for listener in listeners] == [
+        [b"ahello {'n': 1}"],
+        [b"bhello {'n': 1}"],
+        [],
+    ]
+    assert elsewhere.received == []

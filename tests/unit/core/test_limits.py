@@ -145,3 +145,13 @@ def test_waiting_as_long_as_told_is_enough(rate: int, steps: list[tuple[int, int
         except LimitReached as refusal:
             clock.now += refusal.retry_after_seconds + 1e-6  # for the rounding of the clock
             limit.spend("alice", amount)
+
+
+def test_a_changed_rate_counts_from_then_on(clock: Clock) -> None:
+    limit = RateLimit(10, clock=clock)
+    limit.spend("alice", 20)
+    limit.change(0)
+    limit.spend("alice", 1000)
+    limit.change(2)
+    limit.spend("bob", 4)
+    assert refused(limit, "bob", 1) == pytest.approx(0.5)

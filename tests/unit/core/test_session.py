@@ -24,6 +24,7 @@ from gateway.domain.errors import (
     Unavailable,
 )
 from gateway.domain.messages import Message, Position, Publication, Receipt
+from gateway.domain.namespaces import Namespaces
 from gateway.domain.principal import Permissions, Principal
 from gateway.protocols.plain import Format, encode_message
 
@@ -59,6 +60,9 @@ class Lines:
     def caught_up(self, channel: str, position: Position) -> bytes:
         return f"caught up at {position}\n".encode()
 
+    def notice(self, kind: str, **fields: object) -> bytes:
+        return f"{kind} {fields}\n".encode()
+
 
 WIRES = {format: Lines(format) for format in Format}
 
@@ -91,7 +95,7 @@ def who(subject: str = "alice", *roles: str) -> Principal:
 def make_hub(broker: MemoryBroker, rate: int = 0) -> Hub:
     return Hub(
         broker,
-        Permissions(frozenset({"publisher"})),
+        Permissions(Namespaces()),
         RateLimit(rate),
         message_bytes_max=MESSAGE_BYTES_MAX,
         release_delay_seconds=1,
@@ -208,7 +212,7 @@ async def test_without_the_role_a_client_is_told_no(hub: Hub, format: Format) ->
         {
             "type": "error",
             "error": "denied",
-            "detail": "role: publishing needs one of: publisher",
+            "detail": "role: publishing needs one of: admin, publisher",
         }
     ]
     assert alice.socket.refusals == []
@@ -288,3 +292,14 @@ async def test_of_too_much_at_once_goes_as_much_as_may_go() -> None:
 
     assert hub.published_count == 4
     assert [answer["error"] for answer in alice.socket.sent] == [LimitReached.code] * 2
+
+
+async def test_a_denial_is_logged_in_the_words_that_the_client_gets(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    bob = Client(hub, who("bob\n"))
+    await bob.session.receive("hello")
+    (answer,) = bob.socket.sent
+    (record,) = caplog.records
+    assert record.getMessage() == f"'bob\\n' on 'room' was refused: {answer['detail']}"

@@ -65,6 +65,14 @@ def test_the_channels_of_a_subscriber_are_a_copy(index: Subscriptions[str, str])
     assert index.channels_of("alice") == []
 
 
+def test_the_pairs_are_a_copy(index: Subscriptions[str, str]) -> None:
+    for subscriber, channel in (("a", "news"), ("a", "chat"), ("b", "news")):
+        index.add(subscriber, channel, "json")
+    for subscriber, channel in index.pairs():
+        index.remove(subscriber, channel)
+    assert index.pairs() == []
+
+
 def test_nothing_stays_behind_of_channels_that_were_left(index: Subscriptions[str, str]) -> None:
     for number in range(100):
         index.add("alice", f"room{number}", f"group{number}")

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.namespaces import SlowConsumer
+from gateway.protocols.event_stream import count_events, last_event
 from gateway.protocols.frames import payloads_of, text_frame
 from gateway.sockets.outbox import Outbox
 
@@ -60,6 +61,21 @@ def test_of_a_price_only_the_latest_waits() -> None:
 
     assert outbox.take() == (4, batch(5))
     assert not outbox
+
+
+def test_it_counts_and_cuts_events_as_well() -> None:
+    def events(*numbers: int) -> bytes:
+        return b"".join(b"data: %d\n\n" % number for number in numbers)
+
+    prices = Outbox(SlowConsumer.LATEST_ONLY, 1000, count_events, last_event)
+    prices.put(events(1, 2, 3))
+    prices.put(events(4, 5))
+    assert prices.take() == (4, events(5))
+
+    logs = Outbox(SlowConsumer.DROP_OLDEST, 20, count_events, last_event)
+    logs.put(events(1, 2))
+    logs.put(events(3))
+    assert logs.take() == (2, events(3))
 
 
 @given(

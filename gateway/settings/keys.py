@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
@@ -35,7 +36,7 @@ class RetiredKey(BaseModel, extra="forbid"):
         return check_file(path)
 
     @model_validator(mode="after")
-    def _one_key(self) -> "RetiredKey":
+    def _one_key(self) -> Self:
         if (self.secret is None) == (self.public_key_file is None):
             raise ValueError("a retired key has a secret or a public_key_file")
         return self
@@ -82,7 +83,7 @@ class IssuerSettings(BaseModel, extra="forbid"):
         return check_file(path)
 
     @model_validator(mode="after")
-    def _one_source(self) -> "IssuerSettings":
+    def _one_source(self) -> Self:
         if (self.jwks_url is None) == (self.jwks_file is None):
             raise ValueError("the keys of an issuer come from a jwks_url or from a jwks_file")
         return self

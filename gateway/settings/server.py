@@ -1,0 +1,92 @@
+"""Where the gateway listens, and as what."""
+
+import os
+import socket
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from gateway.settings.base import Topic, Words
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+class SocketDoor(StrEnum):
+    NATIVE = "native"
+    ASGI = "asgi"
+
+
+class ServerSettings(Topic):
+    env: Environment = Field(
+        Environment.DEVELOPMENT,
+        description="Chooses defaults only: production hides /docs and demands a secret.",
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback by default.")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=256, description="Processes; more than 1 needs Redis.")
+    trusted_proxies: Words = Field(
+        [], description="Addresses whose X-Forwarded-For is believed. Everybody else could lie."
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="Certificate chain, PEM. With it the gateway speaks https and wss itself."
+    )
+    tls_key_file: Path | None = Field(None, description="Private key of the certificate, PEM.")
+    socket_door: SocketDoor = Field(
+        SocketDoor.NATIVE,
+        description="native: sockets without an ASGI task each. asgi: the portable one.",
+    )
+    docs: bool | None = Field(
+        None, description="Serve /docs and /openapi.json. Default: not in production."
+    )
+    replica: str = Field(
+        default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}",
+        description="Name of this replica, unique in the cluster.",
+    )
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="How much is logged."
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_proxies(cls, proxies: list[str]) -> list[str]:
+        if "*" in proxies:
+            raise ValueError("a star would let everybody choose an address; name the proxies")
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError("a proxy is an address or a network like 10.0.0.0/8") from None
+        return proxies
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together")
+        for path in (self.tls_cert_file, self.tls_key_file):
+            if path is not None and not path.is_file():
+                raise ValueError(f"{path} is not a file")
+        return self
+
+    @property
+    def trusted_networks(self) -> list[IPv4Network | IPv6Network]:
+        return [ip_network(proxy) for proxy in self.trusted_proxies]
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine can reach the address."""
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def docs_served(self) -> bool:
+        return self.env is not Environment.PRODUCTION if self.docs is None else self.docs

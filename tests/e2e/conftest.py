@@ -1,0 +1,3 @@
+"""Fixtures of whole deployments."""
+
+from tests.support.stack import stack as stack

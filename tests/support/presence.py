@@ -1,0 +1,120 @@
+"""Replicas that share a table of who listens to which channel, for the contract suites."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.adapters.memory.channel_presence import MemoryChannelPresence
+from gateway.adapters.redis.channel_presence import RedisChannelPresence
+from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.pipe import Pipe
+from gateway.ports.channel_presence import ChannelPresence, Crossing, Lease
+
+LEASE_SECONDS = 0.4
+
+
+class Table:
+    """Replicas that share one table of their own."""
+
+    def __init__(self, redis: Redis | None, url: str) -> None:
+        self.redis = redis
+        self.keys = Keys(f"gw:{secrets.token_hex(4)}")
+        self._url = url
+        self._made: list[ChannelPresence] = []
+
+    async def join(self, replica: str, lease_seconds: float = LEASE_SECONDS) -> ChannelPresence:
+        """A replica that holds a lease."""
+        presence = self.make(replica, lease_seconds)
+        assert await presence.renew() is Lease.ENDED
+        return presence
+
+    def make(self, replica: str, lease_seconds: float = LEASE_SECONDS) -> ChannelPresence:
+        presence: ChannelPresence
+        if self.redis is None:
+            presence = MemoryChannelPresence()
+        else:
+            presence = RedisChannelPresence(
+                self.redis,
+                Pipe(Address.parse(self._url), name=replica, timeout_seconds=5),
+                self.keys,
+                replica=replica,
+                lease_seconds=lease_seconds,
+            )
+        self._made.append(presence)
+        return presence
+
+    async def wipe(self) -> None:
+        """What FLUSHALL does, which a user of a cluster may not."""
+        assert self.redis is not None
+        names = ["one", "two", "room", "lobby"]
+        keys = self.keys
+        await self.redis.delete(keys.presence, keys.leases, keys.ended_leases)
+        for name in names:
+            await self.redis.delete(keys.members(name), keys.member_names(name))
+        for presence in self._made:
+            holder = presence._holder  # type: ignore[attr-defined]
+            await self.redis.delete(keys.holdings(holder))
+            for name in names:
+                await self.redis.delete(keys.held(name, holder))
+
+    async def close(self) -> None:
+        for presence in self._made:
+            await presence.close()
+        if self.redis is not None:
+            await self.redis.aclose()
+
+
+@pytest.fixture(params=["memory", "fakeredis", "redis"])
+async def table(request: pytest.FixtureRequest) -> AsyncIterator[Table]:
+    redis, url = None, ""
+    if request.param != "memory":
+        name = "fakeredis_url" if request.param == "fakeredis" else "cluster_redis_url"
+        url = request.getfixturevalue(name)
+        redis = connect(url, timeout_seconds=5, connections_max=5)
+    table = Table(redis, url)
+    yield table
+    await table.close()
+
+
+# The memory adapter has one replica by nature, and no lease that could run out.
+across_replicas = pytest.mark.parametrize("table", ["fakeredis", "redis"], indirect=True)
+
+
+def joined(channel: str, *users: str) -> list[Crossing]:
+    return [Crossing(channel, user, True) for user in users]
+
+
+def left(channel: str, *users: str) -> list[Crossing]:
+    return [Crossing(channel, user, False) for user in users]
+
+
+async def announce(
+    presence: ChannelPresence, channel: str = "room", **counts: int
+) -> Sequence[Crossing]:
+    crossings, is_whole = await presence.announce({channel: counts})
+    assert is_whole
+    return crossings
+
+
+async def listing(presence: ChannelPresence, channel: str = "room") -> dict[str, int]:
+    page = await presence.members(channel, 1000)
+    assert page.cursor == ""
+    return dict(page.members)
+
+
+async def swept(*presences: ChannelPresence, until: int = 1) -> list[Crossing]:
+    """What the sweeps of these replicas find, each renewing, until it is so much."""
+    found: list[Crossing] = []
+    async with asyncio.timeout(LEASE_SECONDS * 10):
+        while True:
+            for presence in presences:
+                assert await presence.renew() is Lease.HELD
+                while (crossings := await presence.sweep()) is not None:
+                    found += crossings
+            if len(found) >= until:
+                return found
+            await asyncio.sleep(LEASE_SECONDS / 8)
