@@ -36,6 +36,7 @@ from gateway.replica import Gateway
 from gateway.settings import Settings, SocketDoor
 from gateway.signing import make_issuer, make_keepers, make_verifier, signing_secret
 from gateway.sockets.asgi import socket_route
+from gateway.sockets.closing import STOPPING
 from gateway.sockets.door import DOOR, Door
 from gateway.sockets.sse import EventStream
 from gateway.web import accounts, authz, channels, logins, ops, problems, publish, sse, users
@@ -199,7 +200,9 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
     ``reload`` is what SIGHUP does; without it the signal is left to the host.
     """
     settings = gateway.settings
-    state = {DOOR: gateway.door} if settings.socket_door is SocketDoor.NATIVE else {}
+    state: dict[str, Any] = {STOPPING: gateway.attendance.hand_over}
+    if settings.socket_door is SocketDoor.NATIVE:
+        state[DOOR] = gateway.door
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:

@@ -75,7 +75,7 @@ class Attendance:
         self._changes: Changes[Membership] = Changes()
         # Whose last connection here has left, and when that is announced; in this order.
         self._leaving: dict[Membership, float] = {}
-        self._is_handing_over = False
+        self.is_handing_over = False
         self._is_doubtful = False
         self._agreed = namespaces.named, namespaces.default
         signals.on(_SIGNAL, self._told)
@@ -97,7 +97,7 @@ class Attendance:
         self._here.set(membership, count)
         if count:
             self._changes.add(membership)
-        elif not self._is_handing_over:
+        elif not self.is_handing_over:
             if not self._leaving:
                 self._changes.wake()
             self._leaving[membership] = self._clock() + self._leave_delay_seconds
@@ -108,7 +108,7 @@ class Attendance:
         What it has announced stays until its lease runs out, and then the others take out whom
         they have not seen by then.
         """
-        self._is_handing_over = True
+        self.is_handing_over = True
         self._leaving.clear()
 
     def connected(self) -> None:

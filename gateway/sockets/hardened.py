@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 
 from gateway.protocols.frames import close_frame
 from gateway.protocols.upgrade import BadUpgrade, accept_upgrade, parse_upgrade
-from gateway.sockets.closing import OVERLOADED, RESTART
+from gateway.sockets.closing import OVERLOADED, RESTART, note_stop
 from gateway.sockets.http import error_response
 from gateway.sockets.reader import End, Incoming, MessageReader
 
@@ -60,6 +60,7 @@ class HardenedWebSockets(WebSocketsSansIOProtocol):
         super().resume_writing()
 
     def shutdown(self) -> None:
+        note_stop(self.app_state)
         if self._reader is None or self.close_sent:
             super().shutdown()
         else:

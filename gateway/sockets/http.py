@@ -18,6 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.sockets.closing import note_stop
 from gateway.sockets.door import DOOR, PATH_PREFIX
 
 # A little less than 8 KiB: uvicorn's WebSocket class never answers a longer line, and a line is
@@ -147,6 +148,7 @@ class LimitedHttp(HttpToolsProtocol):
             self._answer_refusal(*self._refusal)
 
     def shutdown(self) -> None:
+        note_stop(self.app_state)
         super().shutdown()
         if self._connection is not None and self._connection.on_shutdown is not None:
             self._connection.on_shutdown()

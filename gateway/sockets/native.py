@@ -15,7 +15,7 @@ from gateway.core.session import Session
 from gateway.domain.errors import GatewayError
 from gateway.domain.principal import Principal
 from gateway.protocols.upgrade import BadUpgrade, Upgrade, accept_upgrade, parse_upgrade
-from gateway.sockets.closing import RESTART
+from gateway.sockets.closing import RESTART, note_stop
 from gateway.sockets.door import (
     COMPRESSED_WIRES,
     DOOR,
@@ -72,6 +72,7 @@ class NativeSocket(LiveSocket):
 
     def shutdown(self) -> None:
         """Part of the server's stop; the client is told when to come back."""
+        note_stop(self._app_state)
         if self._early is None:
             self.close(RESTART, f"this replica restarts; retry_ms={_RETRY_MS_ON_RESTART}")
         else:

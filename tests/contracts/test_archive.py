@@ -31,7 +31,7 @@ class Shelf:
     async def holes(self, channel: str) -> list[tuple[str, int, int | None]]:
         if self._database is None:
             assert isinstance(self.archive, MemoryArchive)
-            return [tuple(hole) for hole in self.archive.holes(channel)]
+            return [(each.epoch, each.first, each.last) for each in self.archive.holes(channel)]
         asked = (
             select(archive_epochs.c.epoch, archive_gaps.c.first_offset, archive_gaps.c.last_offset)
             .join(archive_gaps, archive_gaps.c.epoch_id == archive_epochs.c.id)

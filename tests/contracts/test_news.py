@@ -193,7 +193,7 @@ async def test_marks_that_nobody_comes_for_go_in_the_end(newsroom: Newsroom) -> 
     await newsroom.one.lead()
     if newsroom.redis is not None:
         (key,) = [key async for key in newsroom_marks(newsroom)]
-        assert 0 < await newsroom.redis.ttl(key) <= 100  # type: ignore[misc]
+        assert 0 < await newsroom.redis.ttl(key) <= 100
 
 
 async def newsroom_marks(newsroom: Newsroom) -> AsyncIterator[str]:
@@ -267,7 +267,7 @@ async def test_without_redis_everything_is_unavailable() -> None:
     news = make_news(redis, Keys("gw"))
     for asking in (news.lead, news.resign, news.marks):
         with pytest.raises(Unavailable):
-            await asking()  # type: ignore[operator]
+            await asking()
     with pytest.raises(Unavailable):
         await news.clear([Mark("a", "b")])
     with contextlib.suppress(Unavailable):

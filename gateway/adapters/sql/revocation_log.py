@@ -12,7 +12,6 @@ from gateway.adapters.sql.schema import revocations
 from gateway.domain.revocations import Revocation, RevocationKind
 from gateway.ports.revocation_log import RevocationLog
 
-
 _KINDS = frozenset(kind.value for kind in RevocationKind)
 
 

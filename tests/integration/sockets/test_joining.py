@@ -145,3 +145,12 @@ async def test_a_stop_does_not_wait_for_a_confirmation(
     await eventually(lambda: gateway_here.door.counts.joining == 0, "the confirmation is heard")
     assert gateway_here.hub.subscriber_count == 0
     assert gateway_here.door.counts.accepted == 0
+
+
+async def test_a_stop_hands_its_users_over(served_here: Served, gateway_here: Gateway) -> None:
+    """So nobody is told that they left, who will be back on another replica in a moment."""
+    socket = await listen(served_here.ws, "room", make_token("lucas"))
+    assert not gateway_here.attendance.is_handing_over
+    served_here.stop()
+    assert (await closing_of(socket))[0] == 1012
+    assert gateway_here.attendance.is_handing_over

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,10 +117,11 @@ async def test_the_lead_is_prolonged_in_good_time(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(archive.time, "monotonic", lambda: now)
-    for now in (0.0, 1.0, 3.0, 4.0, 5.0):
+    monkeypatch.setattr(archive, "time", SimpleNamespace(monotonic=lambda: now))
+    for _ in range(6):
         await library.archiver.turn()
-    assert library.news.asked == 2  # at 0 and at 4; the lease is 10
+        now += 1.0
+    assert library.news.asked == 2  # at 0 and at 4: the lease is 10
     library.news.is_free = False
     now = 8.0
     await library.archiver.turn()

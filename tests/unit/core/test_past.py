@@ -1,8 +1,6 @@
 """Reading on where the broker keeps no more, checked against a list of all that was published."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -155,7 +153,7 @@ STEPS = st.lists(
 def test_nothing_is_read_twice_or_left_out_in_silence(
     steps: list[tuple[str, int]], limit: int
 ) -> None:
-    asyncio_run(play(steps, limit))
+    asyncio.run(play(steps, limit))
 
 
 async def play(steps: list[tuple[str, int]], limit: int) -> None:
@@ -198,7 +196,3 @@ async def play(steps: list[tuple[str, int]], limit: int) -> None:
 def covers(hole: Hole, position: Position) -> bool:
     last = position.offset if hole.last is None else hole.last
     return hole.epoch == position.epoch and hole.first <= position.offset <= last
-
-
-def asyncio_run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(work)

@@ -101,27 +101,27 @@ def test_a_lost_state_is_noted_once() -> None:
     assert entry_of(stretch(":0", ":0", []), NOWHERE) == ((), (), None, NOWHERE, False)
 
 
-@given(st.data())
-def test_whatever_is_missing_every_offset_is_a_message_or_in_a_hole_once(
-    data: st.DataObject,
+TOP = 20
+
+
+@given(
+    st.sets(st.integers(1, TOP)),
+    st.lists(st.tuples(st.integers(0, TOP), st.integers(1, TOP)), max_size=8),
+)
+def test_whatever_is_read_every_offset_is_a_message_or_in_a_hole_once(
+    kept: set[int], reads: list[tuple[int, int]]
 ) -> None:
-    top = data.draw(st.integers(1, 30))
-    kept = sorted(data.draw(st.sets(st.integers(1, top))))
-    at, found, holes = NOWHERE, [], []
-    while at.position.offset < top:
-        begin = data.draw(st.integers(0, at.position.offset))
-        until = data.draw(st.integers(begin, top))
+    at, found, missing = NOWHERE, list[int](), list[int]()
+    for begin, until in [*reads, (0, TOP)]:
         since = Position("a", begin) if begin else BEGINNING
-        if at == NOWHERE and not until:
-            continue
-        offsets = [n for n in kept if begin < n <= until]
+        offsets = [offset for offset in sorted(kept) if begin < offset <= until]
         read = Stretch("room", since, Position("a", until), messages("a", offsets))
-        entry = entry_of(read, at) if until else None
+        entry = entry_of(read, at)
         if entry is None:
+            assert begin > at.position.offset
             continue
         found += offsets_of(entry)
-        holes += entry.holes
+        missing += [n for hole in entry.holes for n in range(hole.first, (hole.last or 0) + 1)]
         at = entry.place
-    missing = [n for hole in holes for n in range(hole.first, (hole.last or 0) + 1)]
-    assert found == kept
-    assert sorted(found + missing) == list(range(1, top + 1))
+    assert found == sorted(kept)
+    assert sorted(found + missing) == list(range(1, TOP + 1))
