@@ -15,7 +15,16 @@ import pytest
 from redis import Redis
 from websockets.asyncio.client import ClientConnection
 
-from tests.support.clients import call, closing_of, listen, make_token, publish, receive_json
+from tests.support.clients import (
+    RawClient,
+    call,
+    closing_of,
+    listen,
+    make_token,
+    publish,
+    publish_now,
+    receive_json,
+)
 from tests.support.servers import GatewayProcess, RedisServer, wait_until
 
 PUBLISHER, LISTENER = make_token("paula", "publisher"), make_token("lucas")
@@ -246,3 +255,28 @@ async def test_a_beginning_that_means_nothing_is_refused(
         code, reason = await closing_of(socket)
     assert code == 1008
     assert reason
+
+
+def test_a_crowd_that_comes_at_once_shares_a_few_reads(
+    pair: list[GatewayProcess], own_redis: RedisServer
+) -> None:
+    crowd, epoch = 200, ""
+    for n in range(1, 6):
+        epoch = publish_now(pair[0].http, "room", n, PUBLISHER).json["epoch"]
+    head = (
+        f"GET /ws/room?since={epoch}:2 HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nAuthorization: Bearer {LISTENER}\r\n"
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+    ).encode()
+    with Redis.from_url(own_redis.url) as admin, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(pair[0].port)) for _ in range(crowd)]
+        admin.config_resetstat()
+        # All are written before any is read: what waits for an answer grows into one question.
+        for client in clients:
+            client.send(head)
+        for client in clients:
+            assert client.read_head().startswith(b"HTTP/1.1 101 ")
+            assert [client.read_json()["data"] for _ in range(3)] == [3, 4, 5]
+            assert client.read_json()["type"] == "caught_up"
+        reads = admin.info("commandstats")["cmdstat_xrevrange"]["calls"]
+    assert 1 <= reads <= crowd / 4
