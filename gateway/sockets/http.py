@@ -28,6 +28,7 @@ HEADER_BYTES_MAX = 8000
 HEAD_BYTES_MAX = 32768
 HEADERS_MAX = 100
 _LINGER_SECONDS = 2.0
+_BODY_HEADERS = {b"content-length", b"transfer-encoding"}
 
 # A whole handshake that needs no parser: in one piece, with nothing in it that could be read in
 # two ways, within every limit above. Parsing it header by header costs a quarter of a connect.
@@ -203,6 +204,9 @@ class LimitedHttp(HttpToolsProtocol):
             # The answer would come in the middle of the frames, and the socket would not know
             # that its transport is full already.
             self._refuse(400, "a handshake waits for the answers to earlier requests")
+        if any(name in _BODY_HEADERS for name, _ in self.headers):
+            # What follows would be a body to one reader and frames to another.
+            self._refuse(400, "a handshake has no body")
         # Some clients send this header empty, and uvicorn's class would answer them with 400.
         self.scope["headers"] = [
             (name, value)

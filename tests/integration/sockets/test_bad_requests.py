@@ -148,6 +148,12 @@ def test_a_handshake_with_a_body_is_answered_wherever_it_goes(client: RawClient)
     assert status_of(client.upgrade("/nope", {"Content-Length": "3"})) == 400
 
 
+@pytest.mark.parametrize("header", [{"Content-Length": "3"}, {"Transfer-Encoding": "chunked"}])
+def test_a_handshake_has_no_body(client: RawClient, publisher: str, header: dict[str, str]) -> None:
+    headers = {"Authorization": f"Bearer {publisher}", **header}
+    assert status_of(client.upgrade("/ws/room", headers)) == 400
+
+
 def test_a_handshake_does_not_overtake_the_answer_to_an_earlier_request(
     client: RawClient, publisher: str
 ) -> None:
