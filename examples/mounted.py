@@ -3,7 +3,8 @@
     GATEWAY_JWT_SECRET=… uvicorn examples.mounted:app
 
 Listen on ws://localhost:8000/realtime/ws/noticias, publish to /realtime/publish/noticias, log in at
-/realtime/login. Accounts are in the file gateway.db here, unless GATEWAY_DATABASE_URL names a database.
+/realtime/login. Accounts are in the file gateway.db here, unless GATEWAY_DATABASE_URL names
+a database.
 """
 
 from collections.abc import AsyncIterator

@@ -62,7 +62,7 @@ def build(settings: Settings) -> Gateway:
         publish_rate,
         message_bytes_max=settings.message_bytes_max,
         release_delay_seconds=settings.release_delay_seconds,
-        past=Past(broker, store.archive, namespaces),
+        past=Past(broker, store.archive, namespaces, lambda: store.trouble),
     )
     archiver = Archiver(
         broker,

@@ -57,7 +57,7 @@ class Archiver:
         self._position_seconds = position_seconds
         self._clock = clock
         self._leads = False
-        self._led_at = 0.0
+        self._led_at = float("-inf")
         # What was published before is archived; when it is time to prune.
         self._complete_at = self._prune_at = 0.0
         self._trouble = ""
@@ -122,14 +122,14 @@ class Archiver:
         now = time.monotonic()
         if self._leads and now - self._led_at < self._lease_seconds / 3:
             return True
-        had = self._leads and now - self._led_at < self._lease_seconds
-        self._leads = False
+        self._leads = False  # while nobody can be asked, too
         self._leads = await self._news.lead()
-        self._led_at = now
-        if self._leads and not had:
-            self._copier.forget()  # another one may have gone on
-            self._complete_at = self._clock()
-            logger.info("this replica archives the channels")
+        if self._leads:
+            if now - self._led_at > self._lease_seconds:  # another one may have gone on
+                self._copier.forget()
+                self._complete_at = self._clock()
+                logger.info("this replica archives the channels")
+            self._led_at = now
         return self._leads
 
     async def _look(self) -> None:

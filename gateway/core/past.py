@@ -1,6 +1,7 @@
 """Reading what a channel keeps, and beyond that what its archive has."""
 
 import logging
+from collections.abc import Callable
 
 from gateway.domain.errors import Unavailable
 from gateway.domain.history import History, HistoryQuery
@@ -16,10 +17,18 @@ logger = logging.getLogger(__name__)
 class Past:
     """Asks the broker first, and the archive only for what is older."""
 
-    def __init__(self, broker: Broker, archive: Archive, namespaces: Namespaces) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        archive: Archive,
+        namespaces: Namespaces,
+        trouble: Callable[[], str] = str,
+    ) -> None:
+        """``trouble`` says why the archive cannot be asked at all; "" where it can."""
         self._broker = broker
         self._archive = archive
         self._namespaces = namespaces
+        self._trouble = trouble
 
     async def history(self, channel: str, query: HistoryQuery) -> History:
         """Answer as `Broker.history` does, about everything that was ever archived.
@@ -33,9 +42,11 @@ class Past:
         if not self._namespaces.of(channel).archive or is_enough(query, kept):
             return kept
         try:
+            if trouble := self._trouble():
+                raise Unavailable(trouble)
             return await self._with_archive(channel, query, kept)
-        except Unavailable as trouble:
-            logger.warning("a history is answered without the archive: %s", trouble.detail)
+        except Unavailable as error:
+            logger.warning("a history is answered without the archive: %s", error.detail)
             return kept._replace(is_complete=False)
 
     async def _with_archive(self, channel: str, query: HistoryQuery, kept: History) -> History:

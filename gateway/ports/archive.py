@@ -11,7 +11,7 @@ from gateway.domain.messages import Message, Position
 class Archive(Protocol):
     """All messages of a channel, in the order of its epochs and of their offsets.
 
-    Every adapter keeps these promises; ``tests/contracts/test_archive.py`` checks them:
+    Every adapter keeps these promises; ``tests/contracts/test_archive*.py`` check them:
 
     - an appended batch is there as a whole, or not at all;
     - what is appended again changes nothing, also when several append at once;

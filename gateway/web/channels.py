@@ -117,6 +117,9 @@ def router(
         none. To read all that is kept, start with `since=:0` and go on with the position of the
         last message of each page. `complete` is false where messages after `since` are missing,
         for they are no longer kept, or the channel has started again under another epoch.
+
+        Where the channel's namespace has an archive, pages go on there, into earlier epochs, too;
+        `complete` is false for a page that goes from one epoch into another.
         """
         principal = authenticate(request)
         query = HistoryQuery(None if since is None else Position.parse(since), limit, reverse)

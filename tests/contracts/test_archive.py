@@ -2,90 +2,20 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import select
 
-from gateway.adapters.memory.archive import MemoryArchive
-from gateway.adapters.sql.archive import SqlArchive
-from gateway.adapters.sql.engine import Database
-from gateway.adapters.sql.schema import archive_epochs, archive_gaps, archive_messages
-from gateway.domain.archive import Entry, Place, Stretch
+from gateway.domain.archive import Place, Stretch
 from gateway.domain.errors import Unavailable
 from gateway.domain.messages import BEGINNING, Message, Position
-from gateway.ports.archive import Archive
-from tests.support.databases import DATABASES, MariadbServer, emptied, opened
-
-START = 1_700_000_000.0
+from tests.support.archives import ARCHIVES, Shelf, opened_shelf, shown, stretch_of
 
 
-class Shelf:
-    """An archive, and a look at it from outside."""
-
-    def __init__(self, archive: Archive, database: Database | None) -> None:
-        self.archive = archive
-        self._database = database
-
-    async def holes(self, channel: str) -> list[tuple[str, int, int | None]]:
-        if self._database is None:
-            assert isinstance(self.archive, MemoryArchive)
-            return [(each.epoch, each.first, each.last) for each in self.archive.holes(channel)]
-        asked = (
-            select(archive_epochs.c.epoch, archive_gaps.c.first_offset, archive_gaps.c.last_offset)
-            .join(archive_gaps, archive_gaps.c.epoch_id == archive_epochs.c.id)
-            .where(archive_epochs.c.channel == channel)
-            .order_by(archive_epochs.c.number, archive_gaps.c.first_offset)
-        )
-        async with self._database.reading() as connection:
-            return [(row[0], row[1], row[2]) for row in await connection.execute(asked)]
-
-    async def put(
-        self, channel: str, epoch: str, offsets: Sequence[int], until: int = 0, **options: Any
-    ) -> Entry | None:
-        """Append as somebody does who has just asked where the archive is."""
-        place = (await self.archive.places([channel])).get(channel, Place(BEGINNING))
-        stretch = stretch_of(channel, place.position, epoch, offsets, until, **options)
-        (entry,) = await self.archive.append([stretch])
-        return entry
-
-    async def all(self, channel: str) -> list[str]:
-        return shown(await self.archive.after(channel, BEGINNING, 1000))
-
-
-def message(channel: str, epoch: str, offset: int, time: float | None = None) -> Message:
-    at = START + offset if time is None else time
-    position = Position(epoch, offset)
-    return Message(channel, b'{"n":%d}' % offset, f"{epoch}-{offset}", "alice", at, position)
-
-
-def stretch_of(
-    channel: str,
-    since: Position,
-    epoch: str,
-    offsets: Sequence[int],
-    until: int = 0,
-    *,
-    is_again: bool = False,
-) -> Stretch:
-    top = Position(epoch, until or offsets[-1])
-    messages = [message(channel, epoch, offset) for offset in offsets]
-    return Stretch(channel, since, top, messages, is_again)
-
-
-def shown(messages: Sequence[Message] | None) -> list[str]:
-    assert messages is not None
-    return [str(each.position) for each in messages]
-
-
-@pytest.fixture(params=["memory", *DATABASES])
+@pytest.fixture(params=ARCHIVES)
 async def shelf(request: pytest.FixtureRequest) -> AsyncIterator[Shelf]:
-    if request.param == "memory":
-        yield Shelf(MemoryArchive(), None)
-        return
-    async with emptied(request.param, request) as database:
-        yield Shelf(SqlArchive(database), database)
+    async with opened_shelf(request.param, request) as shelf:
+        yield shelf
 
 
 @pytest.fixture
@@ -282,98 +212,3 @@ async def test_offsets_that_are_given_again_are_kept_beside_the_first(
     assert shown(await shelf.archive.after(channel, Position("e", 5), 10)) == ["e:6"]
     assert await shelf.holes(channel) == [("e", 6, None)]
     assert (await shelf.archive.places([channel]))[channel].position == Position("e", 6)
-
-
-async def test_pruning_takes_the_oldest_and_nothing_behind_what_stays(
-    shelf: Shelf, channel: str
-) -> None:
-    times = [10.0, 11.0, 30.0, 12.0, 31.0]  # the clocks of replicas differ
-    messages = [message(channel, "e", n, time) for n, time in enumerate(times, 1)]
-    await shelf.archive.append([Stretch(channel, BEGINNING, Position("e", 5), messages)])
-
-    assert await prune_all(shelf.archive, 20.0, ["room"]) == 2
-    assert await shelf.all(channel) == ["e:3", "e:4", "e:5"]
-    assert await prune_all(shelf.archive, 31.0, ["room"]) == 2
-    assert await shelf.all(channel) == ["e:5"]
-    assert await prune_all(shelf.archive, 100.0, ["room"]) == 1
-    assert await shelf.all(channel) == []
-    # It is still known where the channel is.
-    assert (await shelf.archive.places([channel]))[channel].position == Position("e", 5)
-    assert await shelf.archive.after(channel, Position("e", 5), 9) == []
-    await shelf.put(channel, "e", [6])
-    assert await shelf.all(channel) == ["e:6"]
-    assert await prune_all(shelf.archive, START + 100, ["room"]) == 1
-
-
-async def test_pruning_is_by_namespace(shelf: Shelf, channel: str) -> None:
-    names = ["plain", "room:a", "news:a", "other:a"]
-    for name in names:
-        await shelf.put(name, "e", [1, 2])
-
-    assert await prune_all(shelf.archive, START + 9, ["news"]) == 2
-    assert await prune_all(shelf.archive, START + 9, ["news", "room"], all_but=True) == 4
-    assert [len(await shelf.all(name)) for name in names] == [0, 2, 0, 0]
-    assert await prune_all(shelf.archive, START + 9, [], all_but=True) == 2
-    assert await prune_all(shelf.archive, START + 9, [], all_but=False) == 0
-
-
-async def test_pruning_goes_through_epochs_in_pieces(shelf: Shelf, channel: str) -> None:
-    await shelf.put(channel, "old", range(1, 1500))
-    await shelf.put(channel, "new", [1501])
-    counts = []
-    while count := await shelf.archive.prune(START + 1501, ["room"]):
-        counts.append(count)
-
-    assert sum(counts) == 1499
-    assert max(counts) <= 1000
-    assert await shelf.all(channel) == ["new:1501"]
-
-
-async def test_a_channel_that_was_silent_for_too_long_is_forgotten(
-    shelf: Shelf, channel: str
-) -> None:
-    await shelf.put(channel, "e", [1, 2], until=4)
-    late = START + 1000
-    assert await prune_all(shelf.archive, late, ["room"], lapsed_before=START + 2) == 2
-    assert channel in await shelf.archive.places([channel])
-    await prune_all(shelf.archive, late, ["room"], lapsed_before=START + 2.5)
-
-    assert await shelf.archive.places([channel]) == {}
-    assert await shelf.holes(channel) == []
-
-
-async def prune_all(archive: Archive, before: float, namespaces: list[str], **options: Any) -> int:
-    gone = 0
-    while count := await archive.prune(before, namespaces, **options):
-        gone += count
-    return gone
-
-
-@pytest.mark.parametrize("kind", DATABASES)
-async def test_a_message_of_sixteen_megabytes_fits(
-    kind: str, request: pytest.FixtureRequest, channel: str
-) -> None:
-    data = b'"' + b"x" * (15 * 1024 * 1024) + b'"'  # with its head a little below 16
-    async with emptied(kind, request) as database:
-        archive = SqlArchive(database)
-        large = message(channel, "e", 1)._replace(data=data)
-        await archive.append([Stretch(channel, BEGINNING, Position("e", 1), [large])])
-        assert await archive.after(channel, BEGINNING, 1) == [large]
-        async with database.writing() as connection:
-            await connection.execute(archive_messages.delete())
-
-
-async def test_what_the_database_does_not_take_is_unavailable(
-    mariadb_server: MariadbServer, request: pytest.FixtureRequest, channel: str
-) -> None:
-    """Its max_allowed_packet is 16 MiB, if nobody has changed it."""
-    data = b'"' + b"x" * (17 * 1024 * 1024) + b'"'
-    async with emptied("mariadb", request), opened(mariadb_server.url) as database:
-        archive = SqlArchive(database)
-        large = message(channel, "e", 1)._replace(data=data)
-        with pytest.raises(Unavailable):
-            await archive.append([Stretch(channel, BEGINNING, Position("e", 1), [large])])
-        long = message(channel, "e" * 65, 1)
-        with pytest.raises(Unavailable, match="refuses"):
-            await archive.append([Stretch(channel, BEGINNING, long.position, [long])])
-        assert await archive.places([channel]) == {}

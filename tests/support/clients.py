@@ -31,7 +31,7 @@ def make_token(
     sub: str = "alice",
     *roles: str,
     grants: Mapping[Action, Sequence[str]] | None = None,
-    ttl: int = 600,
+    ttl: int = 7200,  # longer than the whole suite, for many are made when it is collected
 ) -> str:
     return ISSUER.issue(sub, lifetime_seconds=ttl, roles=roles, grants=grants)
 

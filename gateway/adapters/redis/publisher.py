@@ -26,7 +26,7 @@ _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _REPLAYED, _KEY_REUSED = 1, 2  # the script's first word
 _PIPELINE_MAX = 500
 _QUEUE_MAX = 10_000
-_MARK_AGAIN_SECONDS = 1.0
+_MARK_SECONDS = 1.0  # until what may not have been marked is marked again, if nobody publishes
 
 Outcome = Receipt | GatewayError
 
@@ -83,15 +83,14 @@ class Publisher:
         """Publish what is asked for until cancelled."""
         try:
             while True:
-                pause = _MARK_AGAIN_SECONDS if self._marker.unsure else None
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
+                try:
+                    async with asyncio.timeout(_MARK_SECONDS if self._marker.unsure else None):
                         await self._wake.wait()
+                except TimeoutError:
+                    await self._mark_again()
                 while self._calls:
                     await self._send_some()
                 self._wake.clear()
-                if self._marker.unsure:
-                    await self._mark_again()
         finally:
             self._pipe.close()
             stopping = Unavailable("the gateway is stopping")

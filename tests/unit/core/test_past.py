@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.past import Past
 from gateway.domain.archive import Hole
+from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import BEGINNING, Position
 from tests.unit.core.archiving import KEPT, POSITION_SECONDS, Library
 
@@ -135,6 +137,13 @@ async def test_while_the_archive_is_away_what_is_kept_is_not_called_complete(
     assert await library.read("a", None, 100) == (every[-KEPT:], False)
     assert await library.read("a", every[-7], 100) == (every[-KEPT:], False)
     assert await library.read("a", every[-3], 100) == (every[-2:], True)
+
+
+async def test_tables_that_are_not_there_yet_are_not_asked(library: Library) -> None:
+    past = Past(library.broker, library.archive, library.namespaces, lambda: "not ready")
+    answer = await past.history("a", HistoryQuery(None, 100))
+    assert (len(answer.messages), answer.is_complete) == (KEPT, False)
+    assert library.archive.reads == 0
 
 
 STEPS = st.lists(
