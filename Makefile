@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench clean tools up
+.PHONY: help run test test-all check format bench clean tools up
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ run: $(VENV)/.installed ## start a gateway on port 8000, without Redis
 	@$(BIN)/gateway secrets --env-file .env
 	@$(BIN)/gateway serve
 
-test: $(VENV)/.installed tools ## run every test that this machine can run
+test: $(VENV)/.installed tools ## run the tests, without those that take long
+	@$(BIN)/pytest -m "not long"
+
+test-all: $(VENV)/.installed tools ## run every test that this machine can run
 	@$(BIN)/pytest
 
 check: $(VENV)/.installed ## lint, types and architecture
@@ -32,7 +35,7 @@ format: $(VENV)/.installed ## format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed tools ## measure this machine's gateway, in about three minutes
+bench: $(VENV)/.installed tools ## measure this machine's gateway, in about five minutes
 	@$(BIN)/gateway bench
 
 tools: ## install Redis, HAProxy, MariaDB and PostgreSQL for the tests, where that is possible

@@ -17,7 +17,7 @@ from tests.support.stack import REPLICAS, ROOT, START_SECONDS, Stack
 
 DEPLOY = (ROOT / "deploy" / "README.md").read_text()
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(420), pytest.mark.long]
 
 
 def test_the_first_start_makes_no_user(stack: Stack) -> None:

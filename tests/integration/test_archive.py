@@ -16,6 +16,8 @@ from tests.support.clients import call, make_token
 from tests.support.databases import MariadbServer
 from tests.support.servers import GatewayProcess, RedisServer, replicas, wait_until
 
+pytestmark = pytest.mark.long
+
 PUBLISHER, READER = make_token("paula", "publisher"), make_token("lucas")
 CHANNELS = ["a", "b", "news:c"]
 SETTINGS = {

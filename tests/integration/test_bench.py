@@ -19,6 +19,8 @@ from gateway.bench.target import Kind, Target
 from tests.support.clients import make_token
 from tests.support.servers import GatewayProcess, gateway_environment, required
 
+pytestmark = pytest.mark.long
+
 CORES = Cores.divide(frozenset(os.sched_getaffinity(0)))
 FRAMES = delivered(CHANNEL)
 

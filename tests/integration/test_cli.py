@@ -152,6 +152,7 @@ def test_an_upgrade_beside_a_running_gateway_has_nothing_to_do(place: Place) -> 
     assert place.command("db", "status").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", DATABASES)
 async def test_the_commands_work_on_every_database(
     kind: str, directory: Path, request: pytest.FixtureRequest

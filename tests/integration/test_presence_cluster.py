@@ -19,6 +19,8 @@ from tests.support.servers import (
 )
 from tests.support.watchers import ROOM, Cluster, Watcher, watching
 
+pytestmark = pytest.mark.long
+
 ADMIN = make_token("root", "admin")
 LEASE_SECONDS = 2
 CONFIG = """

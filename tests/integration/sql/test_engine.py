@@ -33,6 +33,8 @@ from tests.support.databases import (
     url_of,
 )
 
+pytestmark = pytest.mark.long
+
 TIMEOUT_SECONDS = 0.5
 
 
