@@ -42,8 +42,6 @@ from gateway.sockets.sse import EventStream
 from gateway.web import accounts, authz, channels, logins, ops, problems, publish, sse, users
 from gateway.web.auth import Callers
 
-# How long a revocation is of use: no token lives longer, and clocks differ a little.
-_CLOCK_SECONDS = 2
 # What a batch for the archive may hold, if every message is as large as it may be.
 _ARCHIVE_BATCH_BYTES = 67_108_864
 
@@ -107,9 +105,7 @@ def build(settings: Settings) -> Gateway:
         store.logins,
         passwords,
         revocations,
-        token_seconds_max=(
-            settings.jwt_lifetime_seconds_max + settings.jwt_leeway_seconds + _CLOCK_SECONDS
-        ),
+        token_seconds_max=settings.token_seconds_max,
     )
     desk = LoginDesk(
         store.users,

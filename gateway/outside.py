@@ -4,7 +4,6 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.adapters.memory.channel_presence import MemoryChannelPresence
@@ -39,9 +38,6 @@ from gateway.ports.revocation_log import RevocationLog
 from gateway.ports.tickets import Tickets
 from gateway.ports.users import Users
 from gateway.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 # A character of a message takes up to six bytes inside JSON.
 _JSON_GROWTH = 6

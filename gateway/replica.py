@@ -70,7 +70,7 @@ class Gateway:
     @property
     def trouble(self) -> str:
         """Why this replica should get no clients right now; "" while it should."""
-        return self.broker.trouble or self.revocations.stale
+        return self.door.trouble()
 
     def statistics(self) -> dict[str, int]:
         hub, sockets = self.hub, self.door.counts
@@ -84,6 +84,8 @@ class Gateway:
             "messages_published": hub.published_count,
             "messages_received": hub.counts.received,
             "messages_delivered": hub.counts.delivered,
+            "messages_repaired": hub.repaired_count,
+            "gaps_announced": hub.counts.gaps_announced,
             "archive_rows": self.archiver.rows,
             "archive_gaps": self.archiver.holes,
             "archive_lag_seconds": self.archiver.lag_seconds,

@@ -60,7 +60,9 @@ def list_users(as_json: AsJson = False) -> None:
     """Print every account, the oldest first."""
     found = with_accounts(settings_or_stop(), _all)
     if as_json:
-        print_json([_as_dict(user) for user in found])
+        from gateway.core.accounts import as_dict
+
+        print_json([as_dict(user) for user in found])
         return
     rows = [["NAME", "ROLES", "E-MAIL", "CREATED", ""]]
     for user in found:
@@ -171,15 +173,3 @@ def _described(user: User) -> str:
 
 def _listed(roles: frozenset[str]) -> str:
     return ", ".join(sorted(roles)) or "none"
-
-
-def _as_dict(user: User) -> dict[str, object]:
-    """As ``GET /users`` says it."""
-    return {
-        "user_id": user.id,
-        "username": user.name,
-        "email": user.email,
-        "roles": sorted(user.roles),
-        "disabled": user.is_disabled,
-        "created_at": user.created_at,
-    }

@@ -26,7 +26,6 @@ from gateway.outside import Store, database_url, make_shared
 from gateway.settings import Settings
 from gateway.signing import make_keepers, make_verifier
 
-_CLOCK_SECONDS = 2  # as in `gateway.app`: clocks differ a little
 _NO_CHANNELS = Namespaces()
 
 
@@ -55,7 +54,6 @@ async def opened_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         revocations = Revocations(
             store.revocation_log, shared.revocation_log, Signals(shared.broker), _end_nothing
         )
-        token_seconds = settings.jwt_lifetime_seconds_max + settings.jwt_leeway_seconds
         try:
             with Passwords() as passwords:
                 yield Accounts(
@@ -63,7 +61,7 @@ async def opened_accounts(settings: Settings) -> AsyncIterator[Accounts]:
                     store.logins,
                     passwords,
                     revocations,
-                    token_seconds_max=token_seconds + _CLOCK_SECONDS,
+                    token_seconds_max=settings.token_seconds_max,
                 )
         finally:
             await shared.broker.close()

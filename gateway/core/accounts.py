@@ -17,6 +17,18 @@ from gateway.ports.logins import Logins
 from gateway.ports.users import Users
 
 
+def as_dict(user: User) -> dict[str, object]:
+    """What an account looks like to its user and to administrators, over HTTP and in a shell."""
+    return {
+        "user_id": user.id,
+        "username": user.name,
+        "email": user.email,
+        "roles": sorted(user.roles),
+        "disabled": user.is_disabled,
+        "created_at": user.created_at,
+    }
+
+
 class Accounts:
     """``token_seconds_max`` is how long any access token could be valid, leeway included."""
 

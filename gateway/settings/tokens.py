@@ -18,6 +18,8 @@ from gateway.settings.keys import (
     check_secret,
 )
 
+_CLOCK_SECONDS = 2  # the clocks of replicas differ a little
+
 
 class TokenSettings(Topic):
     jwt_secret: SecretStr | None = Field(
@@ -145,3 +147,8 @@ class TokenSettings(Topic):
     def has_signing_key(self) -> bool:
         """Whether tokens can be signed without making a secret up."""
         return self.jwt_secret is not None or self.jwt_private_key_file is not None
+
+    @property
+    def token_seconds_max(self) -> int:
+        """How long any access token could be valid after its making: so long it stays revoked."""
+        return self.jwt_lifetime_seconds_max + self.jwt_leeway_seconds + _CLOCK_SECONDS

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from gateway.core.accounts import Accounts
+from gateway.core.accounts import Accounts, as_dict
 from gateway.core.logins import LoginDesk
 from gateway.domain.accounts import User
 from gateway.domain.errors import Denied, InvalidRequest, NotFound
@@ -16,18 +16,6 @@ from gateway.web.logins import body_of, swagger_login
 
 _REGISTRATION = {"username", "email", "password"}
 _FIELDS = ", ".join(sorted(_REGISTRATION))
-
-
-def as_json(user: User) -> dict[str, object]:
-    """What an account looks like to its user and to administrators."""
-    return {
-        "user_id": user.id,
-        "username": user.name,
-        "email": user.email,
-        "roles": sorted(user.roles),
-        "disabled": user.is_disabled,
-        "created_at": user.created_at,
-    }
 
 
 def router(
@@ -74,7 +62,7 @@ def router(
             "expires_at": principal.expires_at,
         }
         user = await _account_of(principal)
-        return claims if user is None else {**as_json(user), **claims}
+        return claims if user is None else {**as_dict(user), **claims}
 
     @routes.get("/protected", dependencies=[swagger_login])
     async def protected(request: Request) -> dict[str, object]:

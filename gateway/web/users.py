@@ -2,10 +2,9 @@
 
 from fastapi import APIRouter, Request
 
-from gateway.core.accounts import Accounts
+from gateway.core.accounts import Accounts, as_dict
 from gateway.core.roster import Roster
 from gateway.domain.errors import InvalidRequest
-from gateway.web.accounts import as_json
 from gateway.web.auth import Callers
 from gateway.web.bodies import read_fields
 from gateway.web.logins import body_of, swagger_login
@@ -38,13 +37,13 @@ def router(roster: Roster, accounts: Accounts, callers: Callers) -> APIRouter:
         if not 1 <= limit <= _PAGE_MAX or not 0 <= after <= _ID_MAX:
             raise InvalidRequest(f"limit is 1 to {_PAGE_MAX}, and after is an id")
         page = await accounts.page(after, limit)
-        return {"users": [as_json(user) for user in page]}
+        return {"users": [as_dict(user) for user in page]}
 
     @routes.get("/{name:path}")
     async def user(request: Request, name: str) -> dict[str, object]:
         """One account. Needs the role `admin`."""
         callers.require_admin(request)
-        return as_json(await accounts.find(name))
+        return as_dict(await accounts.find(name))
 
     @routes.put("/{name:path}/roles", openapi_extra=body_of("roles", form=False))
     async def set_roles(request: Request, name: str) -> dict[str, object]:
@@ -56,19 +55,19 @@ def router(roster: Roster, accounts: Accounts, callers: Callers) -> APIRouter:
         roles = (await read_fields(request)).get("roles")
         if not isinstance(roles, list):
             raise InvalidRequest("roles: a list of names")
-        return as_json(await accounts.set_roles(name, roles))
+        return as_dict(await accounts.set_roles(name, roles))
 
     @routes.post("/{name:path}/disable")
     async def disable(request: Request, name: str) -> dict[str, object]:
         """End every login and socket of the user, and allow no new ones. Needs the role `admin`."""
         callers.require_admin(request)
-        return as_json(await accounts.disable(name))
+        return as_dict(await accounts.disable(name))
 
     @routes.post("/{name:path}/enable")
     async def enable(request: Request, name: str) -> dict[str, object]:
         """Let the user log in again. Needs the role `admin`."""
         callers.require_admin(request)
-        return as_json(await accounts.enable(name))
+        return as_dict(await accounts.enable(name))
 
     @routes.post("/{name:path}/logout")
     async def logout(request: Request, name: str) -> dict[str, object]:

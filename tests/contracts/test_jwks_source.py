@@ -15,7 +15,7 @@ from gateway.adapters.files.jwks import FileJwksSource
 from gateway.adapters.http.jwks import HttpJwksSource
 from gateway.domain.errors import Unavailable
 from gateway.ports.jwks import DOCUMENT_BYTES_MAX, JwksSource
-from tests.integration.sockets.test_tls import make_certificate
+from tests.support.certificates import make_certificate
 
 DOCUMENT = b'{"keys": []}'
 

@@ -226,6 +226,8 @@ async def test_a_lost_epoch_is_announced_to_everybody_who_listens(
             assert gap["since"] == f"{said}:5"
             assert gap["next"] == f"{answer.json['epoch']}:1"
             assert (await receive_json(socket))["data"] == "anew"
+        for replica in pair:
+            assert call(replica.http + "/health").json["gaps_announced"] == 1
 
 
 async def test_what_was_missed_while_redis_cut_the_link_is_fetched(
