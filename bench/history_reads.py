@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.connection import Address, FixedPlace, connect
 from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import Pipe
@@ -75,17 +75,17 @@ def is_listening(port: int) -> bool:
 
 
 def make_broker(url: str) -> Broker:
-    address, keys = Address.parse(url), Keys("bench")
+    place, keys = FixedPlace(Address.parse(url)), Keys("bench")
     redis = connect(url, timeout_seconds=5, connections_max=5)
     publisher = Publisher(
-        Pipe(address, name="bench", timeout_seconds=5),
+        Pipe(place, name="bench", timeout_seconds=5),
         keys,
         Namespaces(Namespace(history_length=_MESSAGES), {}),
         position_seconds=3600,
         idempotency_seconds=60,
     )
     subscriber = Subscriber(
-        address,
+        place,
         redis,
         keys,
         replica="bench",
@@ -94,7 +94,7 @@ def make_broker(url: str) -> Broker:
         ping_timeout_seconds=5,
         data_bytes_max=65_536,
     )
-    pipe = Pipe(address, name="bench-history", timeout_seconds=5)
+    pipe = Pipe(place, name="bench-history", timeout_seconds=5)
     return RedisBroker(
         redis, publisher, subscriber, HistoryReader(pipe, keys, data_bytes_max=65_536)
     )

@@ -162,7 +162,7 @@ def build(settings: Settings) -> Gateway:
     return Gateway(
         settings=settings,
         broker=broker,
-        inbound=Inbound(hub, signals, [hub.connected, revocations.connected, attendance.connected]),
+        inbound=Inbound(hub, signals, [revocations.connected, attendance.connected]),
         hub=hub,
         archiver=archiver,
         roster=roster,

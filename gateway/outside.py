@@ -13,7 +13,7 @@ from gateway.adapters.memory.presence import MemoryPresence
 from gateway.adapters.memory.tickets import MemoryTickets
 from gateway.adapters.redis.broker import RedisBroker
 from gateway.adapters.redis.channel_presence import RedisChannelPresence
-from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.connection import Address, FixedPlace, connect
 from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.limiter import RedisLimiter
@@ -82,7 +82,7 @@ def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
         )
     url = settings.redis_url.get_secret_value()
     try:
-        address = Address.parse(url)
+        place = FixedPlace(Address.parse(url))
     except ValueError as error:
         raise ConfigurationError(f"GATEWAY_REDIS_URL: {error}") from None
     keys = Keys(settings.redis_prefix)
@@ -95,7 +95,7 @@ def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
 
     def pipe(purpose: str) -> Pipe:
         name = settings.replica + purpose
-        return Pipe(address, name=name, timeout_seconds=settings.redis_timeout_seconds)
+        return Pipe(place, name=name, timeout_seconds=settings.redis_timeout_seconds)
 
     publisher = Publisher(
         pipe(""),
@@ -106,7 +106,7 @@ def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
     )
     reader = HistoryReader(pipe("-history"), keys, data_bytes_max=data_bytes_max)
     subscriber = Subscriber(
-        address,
+        place,
         redis,
         keys,
         replica=settings.replica,

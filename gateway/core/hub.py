@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.core.limits import RateLimit
+from gateway.core.outages import Outages
 from gateway.core.past import Past
 from gateway.core.publishing import Publishing
 from gateway.core.repair import Repairs
@@ -19,7 +21,7 @@ from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import BEGINNING, Draft, Message, Position, Receipt
 from gateway.domain.principal import Action, Permissions, Principal
 from gateway.domain.subscriptions import Subscriptions
-from gateway.ports.broker import Broker
+from gateway.ports.broker import Broker, Concerns
 
 _RELEASE_TICK_SECONDS = 0.25
 
@@ -69,6 +71,7 @@ class Hub:
         self._opening: Counter[str] = Counter()
         self._tracks: dict[str, Track] = {}
         self._repairs = Repairs(broker, self._tracks, self._write, self._announce)
+        self._outages = Outages(self.notify, lambda: self._held)
         self.counts = Counts()
 
     async def subscribe(
@@ -220,10 +223,16 @@ class Hub:
             if track.is_parking:
                 self._repairs.want(channel)
 
-    def connected(self) -> None:
-        """The broker was cut off, or has just begun: look at every channel for what was missed."""
-        for channel in self._held:
-            self._repairs.want(channel)
+    def connected(self, concerns: Concerns) -> None:
+        """The broker was cut off, or has just begun: look at the channels for what was missed."""
+        self._outages.ended(concerns)
+        for channel in filter(concerns, self._held):
+            repaired = self._repairs.want(channel)
+            repaired.add_done_callback(partial(self._outages.repaired, channel))
+
+    def disconnected(self, concerns: Concerns) -> None:
+        """Publishing fails by itself now; those who listen have to be told."""
+        self._outages.began(concerns)
 
     def _write(self, channel: str, messages: Sequence[Message]) -> None:
         # Copies, because a write that gives up on its socket changes the audience.
@@ -260,6 +269,7 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._repairs.run(), name="repair")
             group.create_task(self._release(), name="release")
+            group.create_task(self._outages.run(), name="outages")
 
     async def _release(self) -> None:
         while True:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from gateway.core.hub import Hub
 from gateway.core.signals import Signals
 from gateway.domain.messages import Message
-from gateway.ports.broker import Listener
+from gateway.ports.broker import Concerns, Listener
 
 
 class Inbound(Listener):
-    """Messages go to the hub, signals to their handlers; the hooks hear of a new connection."""
+    """Messages go to the hub, signals to their handlers; the hooks hear of the connection."""
 
     def __init__(
         self, hub: Hub, signals: Signals, connected_hooks: Sequence[Callable[[], None]] = ()
@@ -24,6 +24,10 @@ class Inbound(Listener):
     def signalled(self, data: bytes) -> None:
         self._signals.received(data)
 
-    def connected(self) -> None:
+    def connected(self, concerns: Concerns) -> None:
+        self._hub.connected(concerns)
         for hook in self._connected_hooks:
             hook()
+
+    def disconnected(self, concerns: Concerns) -> None:
+        self._hub.disconnected(concerns)

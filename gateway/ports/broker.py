@@ -1,12 +1,19 @@
 """The promise of whatever carries messages between replicas."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Message, Publication, Receipt
+
+Concerns: TypeAlias = Callable[[str], bool]
+"""Whether something is about this channel: a broker may be cut off from some channels only."""
+
+
+def all_channels(channel: str) -> bool:
+    return True
 
 
 class Listener(Protocol):
@@ -21,10 +28,17 @@ class Listener(Protocol):
         """What a replica, perhaps this one, sent with `Broker.signal`."""
 
     @abstractmethod
-    def connected(self) -> None:
+    def connected(self, concerns: Concerns) -> None:
         """The broker listens from now on: for the first time, or again after it was cut off.
 
         Messages and signals of the time before may have been missed.
+        """
+
+    @abstractmethod
+    def disconnected(self, concerns: Concerns) -> None:
+        """It hears nothing of these channels now, and tries to; may be said more than once.
+
+        `connected` gets an equal ``concerns``.
         """
 
 

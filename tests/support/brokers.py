@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.adapters.memory.news import MemoryNews
 from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.connection import Address, FixedPlace, connect
 from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import Pipe
@@ -24,7 +24,7 @@ from gateway.adapters.redis.publisher import Publisher
 from gateway.adapters.redis.subscriber import Subscriber
 from gateway.domain.messages import Message, Publication
 from gateway.domain.namespaces import Namespace, Namespaces
-from gateway.ports.broker import Broker, Listener
+from gateway.ports.broker import Broker, Concerns, Listener
 from tests.support.servers import free_port
 
 DATA_BYTES_MAX = 65_536
@@ -58,16 +58,16 @@ def make_redis_broker(
 ) -> RedisBroker:
     keys = Keys(prefix)
     redis = connect(url, timeout_seconds=timeout_seconds, connections_max=10)
-    address = Address.parse(url)
+    place = FixedPlace(Address.parse(url))
     publisher = Publisher(
-        Pipe(address, name=prefix, timeout_seconds=timeout_seconds),
+        Pipe(place, name=prefix, timeout_seconds=timeout_seconds),
         keys,
         retention.namespaces,
         position_seconds=retention.state_seconds,
         idempotency_seconds=retention.idempotency_seconds,
     )
     subscriber = Subscriber(
-        address,
+        place,
         redis,
         keys,
         replica=secrets.token_hex(4),
@@ -77,7 +77,7 @@ def make_redis_broker(
         data_bytes_max=DATA_BYTES_MAX,
     )
     reader = HistoryReader(
-        Pipe(address, name=f"{prefix}-history", timeout_seconds=timeout_seconds),
+        Pipe(place, name=f"{prefix}-history", timeout_seconds=timeout_seconds),
         keys,
         data_bytes_max=DATA_BYTES_MAX,
     )
@@ -141,6 +141,7 @@ class Inbox(Listener):
         self.signals: list[bytes] = []
         self.messages_before_signals: list[int] = []
         self.connections = 0
+        self.disconnections = 0
         self._arrived = asyncio.Event()
 
     def deliver(self, messages: Sequence[Message]) -> None:
@@ -153,8 +154,11 @@ class Inbox(Listener):
         self.messages_before_signals.append(len(self.messages))
         self._arrived.set()
 
-    def connected(self) -> None:
+    def connected(self, concerns: Concerns) -> None:
         self.connections += 1
+
+    def disconnected(self, concerns: Concerns) -> None:
+        self.disconnections += 1
 
     async def wait_for_signals(self, count: int, seconds: float = 5.0) -> list[bytes]:
         async with asyncio.timeout(seconds):

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from gateway.adapters.memory.channel_presence import MemoryChannelPresence
 from gateway.adapters.redis.channel_presence import RedisChannelPresence
-from gateway.adapters.redis.connection import Address, connect
+from gateway.adapters.redis.connection import Address, FixedPlace, connect
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import Pipe
 from gateway.ports.channel_presence import ChannelPresence, Crossing, Lease
@@ -39,7 +39,7 @@ class Table:
         else:
             presence = RedisChannelPresence(
                 self.redis,
-                Pipe(Address.parse(self._url), name=replica, timeout_seconds=5),
+                Pipe(FixedPlace(Address.parse(self._url)), name=replica, timeout_seconds=5),
                 self.keys,
                 replica=replica,
                 lease_seconds=lease_seconds,

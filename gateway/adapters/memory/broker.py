@@ -12,7 +12,7 @@ from gateway.domain.errors import GatewayError, KeyReused, Unavailable
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Message, Publication, Receipt
 from gateway.domain.namespaces import Namespaces
-from gateway.ports.broker import Broker, Listener
+from gateway.ports.broker import Broker, Listener, all_channels
 
 _UNDELIVERED_MAX = 10_000
 _KEYS_MAX = 100_000
@@ -98,7 +98,7 @@ class MemoryBroker(Broker):
         return 1
 
     async def run(self, listener: Listener) -> None:
-        listener.connected()
+        listener.connected(all_channels)
         while True:
             await self._wake.wait()
             self._wake.clear()

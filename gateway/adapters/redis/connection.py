@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import parse_url
@@ -51,6 +51,30 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
     __repr__ = __str__
+
+
+class Place(Protocol):
+    """Where one Redis is, now: with Sentinel, it moves."""
+
+    async def find(self) -> Address:
+        """Raises `OSError` or `TimeoutError` while nobody can tell."""
+
+    def on_move(self, leave: Callable[[], None]) -> None:
+        """Have this called when it is elsewhere: connections to where it was are of no use."""
+
+
+class FixedPlace(Place):
+    def __init__(self, address: Address) -> None:
+        self._address = address
+
+    async def find(self) -> Address:
+        return self._address
+
+    def on_move(self, leave: Callable[[], None]) -> None:
+        """It never moves."""
+
+    def __str__(self) -> str:
+        return str(self._address)
 
 
 P = TypeVar("P", bound=asyncio.Protocol)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import hiredis
 
-from gateway.adapters.redis.connection import Address, greeting, open_connection
+from gateway.adapters.redis.connection import Place, greeting, open_connection
 
 
 class NotSent(Exception):
@@ -25,11 +25,12 @@ class Pipe:
     taken for the reply to something else; and nothing is ever sent twice.
     """
 
-    def __init__(self, address: Address, *, name: str, timeout_seconds: float) -> None:
-        self._address = address
+    def __init__(self, place: Place, *, name: str, timeout_seconds: float) -> None:
+        self._place = place
         self._name = name
         self._timeout_seconds = timeout_seconds
         self._wire: _Wire | None = None
+        place.on_move(self.close)
 
     async def execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Return the replies in order, errors as `hiredis.ReplyError` among them.
@@ -57,8 +58,9 @@ class Pipe:
         wire: _Wire | None = None
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                wire = await open_connection(self._address, _Wire)
-                replies = await wire.ask(greeting(self._address, self._name))
+                address = await self._place.find()
+                wire = await open_connection(address, _Wire)
+                replies = await wire.ask(greeting(address, self._name))
         except (OSError, TimeoutError, Unanswered) as error:
             if wire is not None:
                 wire.abort()

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.connection import (
-    Address,
+    Place,
     end_if_cancelled,
     greeting,
     open_connection,
@@ -23,7 +23,7 @@ from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.link import Link, LinkListener, LinkLost, Payload
 from gateway.domain.errors import Unavailable
 from gateway.domain.messages import Message
-from gateway.ports.broker import Listener
+from gateway.ports.broker import Listener, all_channels
 
 _BACKOFF_SECONDS_MIN = 0.05
 _BACKOFF_SECONDS_MAX = 2.0
@@ -44,7 +44,7 @@ class Subscriber(LinkListener):
 
     def __init__(
         self,
-        address: Address,
+        place: Place,
         redis: Redis,
         keys: Keys,
         *,
@@ -54,7 +54,7 @@ class Subscriber(LinkListener):
         ping_timeout_seconds: float,
         data_bytes_max: int,
     ) -> None:
-        self._address = address
+        self._place = place
         self._redis = redis
         self._keys = keys
         self._replica = replica
@@ -74,6 +74,7 @@ class Subscriber(LinkListener):
         self.trouble = "not connected to Redis yet"
         self.foreign_count = 0
         self.reconnect_count = 0
+        place.on_move(self._leave)
 
     async def subscribe(self, channel: str) -> None:
         """`Broker.subscribe`."""
@@ -116,14 +117,15 @@ class Subscriber(LinkListener):
                 link = await self._open()
                 try:
                     await self._resubscribe(link)
-                    logger.info("listening to Redis at %s", self._address)
-                    listener.connected()
+                    logger.info("listening to Redis at %s", self._place)
+                    listener.connected(all_channels)
                     backoff = _BACKOFF_SECONDS_MIN
                     await self._watch(link)
                 finally:
                     self._close(link)
             except (LinkLost, OSError, TimeoutError) as error:
-                self.trouble = f"Redis at {self._address}: {str(error) or type(error).__name__}"
+                listener.disconnected(all_channels)
+                self.trouble = f"Redis at {self._place}: {str(error) or type(error).__name__}"
                 logger.warning("%s; trying again", self.trouble)
             self.reconnect_count += 1
             # Jittered, so that replicas do not all come back to a restarted Redis at once.
@@ -134,8 +136,9 @@ class Subscriber(LinkListener):
 
     async def _open(self) -> Link:
         async with asyncio.timeout(self._timeout_seconds):
-            link = await open_connection(self._address, lambda: Link(self, time.monotonic))
-        for command in greeting(self._address, self._replica):
+            address = await self._place.find()
+            link = await open_connection(address, lambda: Link(self, time.monotonic))
+        for command in greeting(address, self._replica):
             link.send(*command)
         return link
 
@@ -184,7 +187,7 @@ class Subscriber(LinkListener):
                 try:
                     await self._redis.publish(self._probe, self._replica)
                 except (RedisError, OSError) as error:
-                    problem = f"Redis at {self._address} takes no commands: {error}"
+                    problem = f"Redis at {self._place} takes no commands: {error}"
                 else:
                     await self._probe_came.wait()
         except TimeoutError:
@@ -193,6 +196,10 @@ class Subscriber(LinkListener):
                 raise LinkLost("a probe did not come back") from None
             raise LinkLost("the connection is silent") from None
         return problem
+
+    def _leave(self) -> None:
+        if self._link is not None:
+            self._link.abort()
 
     def _close(self, link: Link) -> None:
         link.abort()

@@ -4,6 +4,7 @@ from gateway.adapters.memory.broker import MemoryBroker
 from gateway.core.inbound import Inbound
 from gateway.core.signals import Signals
 from gateway.domain.messages import Message, Position
+from gateway.ports.broker import all_channels
 from tests.unit.core.test_session import Client, make_hub, who
 
 
@@ -16,7 +17,7 @@ async def test_messages_signals_and_connections_go_to_their_places() -> None:
     alice = Client(hub, who("alice"))
     await alice.session.join()
 
-    inbound.connected()
+    inbound.connected(all_channels)
     inbound.signalled(b'{"kind":"kind"}')
     inbound.deliver([Message("room", b"1", "id", "bob", 1.0, Position("e", 1))])
 
