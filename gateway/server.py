@@ -19,7 +19,7 @@ from gateway.configuration import load
 from gateway.reload import Reload, Terminal, ignore_hangup
 from gateway.settings import Settings
 from gateway.signing import with_secret
-from gateway.sockets.http import LimitedHttp
+from gateway.sockets.first import FirstLook
 from gateway.sockets.native import NativeSocket
 
 _START_SECONDS_MAX = 30.0
@@ -99,7 +99,7 @@ def worker_app() -> FastAPI:
 
 
 def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn.Config:
-    http = partial(LimitedHttp, request_timeout_seconds=settings.request_timeout_seconds)
+    http = partial(FirstLook, request_timeout_seconds=settings.request_timeout_seconds)
     return uvicorn.Config(
         app,
         factory=not isinstance(app, FastAPI),
@@ -110,7 +110,7 @@ def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn
         ws=NativeSocket,
         ssl_certfile=settings.tls_cert_file,
         ssl_keyfile=settings.tls_key_file,
-        loop="asyncio",  # it writes to many sockets faster than uvloop does
+        loop="gateway.loop:new_loop",  # asyncio's; it writes to many sockets faster than uvloop
         lifespan="on",
         # uvicorn logs the whole URL of a socket at INFO, and with it the token.
         log_config=None,

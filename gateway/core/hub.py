@@ -252,17 +252,33 @@ class Hub:
                 self._write_all(tuple(subscribers), notice)
 
     def _write_all(self, subscribers: tuple[Subscriber, ...], batch: bytes) -> None:
+        size = len(batch)
         remaining = iter(subscribers)
         while True:
             try:
                 for subscriber in remaining:
-                    subscriber.write(batch)
+                    # Mostly the kernel's `send`: a method of ours around it, and what that
+                    # touches in memory, would be an eighth of a delivery.
+                    sent = subscriber.write(batch)
+                    if sent != size and sent is not None:
+                        subscriber.write_rest(batch[sent:])
                 return
+            except OSError:  # full, or broken: the socket knows what to do about both
+                self._write_rest(subscriber, batch)
             except Exception:
                 # One broken socket must not cost the others their message; the iterator goes
                 # on behind it, and the loop costs nothing while nobody fails.
-                self.counts.write_failures += 1
-                logger.exception("a socket failed while a message was written to it")
+                self._failed()
+
+    def _write_rest(self, subscriber: Subscriber, rest: bytes) -> None:
+        try:
+            subscriber.write_rest(rest)
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        self.counts.write_failures += 1
+        logger.exception("a socket failed while a message was written to it")
 
     async def run(self) -> None:
         """Repair channels, and release them a moment after their last subscriber has left."""

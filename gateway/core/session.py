@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.core.hub import Hub
-from gateway.core.subscriber import Wire
+from gateway.core.subscriber import Wire, write_whole
 from gateway.core.track import Gap, Resumption, Start
 from gateway.domain.errors import Denied, GatewayError, LimitReached
 from gateway.domain.messages import Draft, Position
@@ -24,6 +24,9 @@ class Socket(Protocol):
     def send(self, payload: bytes) -> None:
         """Send one text frame to this client alone; never wait."""
 
+    def send_rest(self, rest: bytes) -> None:
+        """Take the end of a batch that the session's ``write`` did not take; never wait."""
+
     def refuse(self, error: GatewayError) -> None:
         """Close with the code and the reason that stand for this error."""
 
@@ -39,7 +42,8 @@ class Session:
     """Holds a subscription for as long as its socket lives.
 
     ``write`` takes a batch of what the wire encoded. The socket sets it, and replaces it when
-    the peer reads too slowly, so that the delivery loop needs no check per socket.
+    the peer reads too slowly, so that the delivery loop needs no check per socket. On a fast
+    socket it is the kernel's ``send`` itself; see `gateway.core.subscriber.Subscriber.write`.
     """
 
     __slots__ = ("_hub", "_socket", "channel", "format", "principal", "wire", "write")
@@ -52,7 +56,7 @@ class Session:
         channel: str,
         format: Format,
         wire: SessionWire,
-        write: Callable[[bytes], None],
+        write: Callable[[bytes], int | None],
     ) -> None:
         self._socket = socket
         self._hub = hub
@@ -84,7 +88,10 @@ class Session:
             since = gap.after if gap else Position(first.epoch, first.offset - 1)
             gap = Gap(since, messages[0].position)
         notice = wire.gap(channel, gap) if gap else b""
-        self.write(notice + batch + wire.caught_up(channel, position))
+        write_whole(self, notice + batch + wire.caught_up(channel, position))
+
+    def write_rest(self, rest: bytes) -> None:
+        self._socket.send_rest(rest)
 
     def leave(self) -> None:
         self._hub.unsubscribe_all(self)

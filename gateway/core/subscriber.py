@@ -33,8 +33,25 @@ class Subscriber(Protocol):
     def end(self, error: GatewayError) -> None:
         """Close for this reason; never wait."""
 
-    def write(self, batch: bytes, /) -> None:
-        """Take what the wire encoded, or give up on the connection; never wait."""
+    def write(self, batch: bytes, /) -> int | None:
+        """Take what the wire encoded, or give up on the connection; never wait.
+
+        It may be the kernel's own ``send``: where it returns a number below the length, or
+        raises `OSError`, it did not take the rest, which belongs to `write_rest`.
+        """
+
+    def write_rest(self, rest: bytes) -> None:
+        """Take what `write` did not take."""
 
     def resume(self, resumption: Resumption) -> None:
         """Take what comes before everything that is published from now on; never wait."""
+
+
+def write_whole(subscriber: Subscriber, batch: bytes) -> None:
+    """Write to one subscriber; the delivery loop of the hub does the same to many."""
+    try:
+        sent = subscriber.write(batch)
+    except OSError:
+        sent = 0
+    if sent is not None and sent < len(batch):
+        subscriber.write_rest(batch[sent:])

@@ -207,6 +207,9 @@ class AsgiSocket:
                 if self._closing.done():
                     return
 
+    def send_rest(self, rest: bytes) -> None:
+        self._put(rest)  # never called: `_put` takes everything
+
     def _put(self, batch: bytes) -> None:
         if self._closing.done():
             return

@@ -8,7 +8,6 @@ before anything else sees it.
 
 import asyncio
 import http
-import re
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,7 +18,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.sockets.closing import note_stop
-from gateway.sockets.door import DOOR, PATH_PREFIX
 
 # A little less than 8 KiB: uvicorn's WebSocket class never answers a longer line, and a line is
 # the URL and the words around it.
@@ -29,29 +27,6 @@ HEAD_BYTES_MAX = 32768
 HEADERS_MAX = 100
 _LINGER_SECONDS = 2.0
 _BODY_HEADERS = {b"content-length", b"transfer-encoding"}
-
-# A whole handshake that needs no parser: in one piece, with nothing in it that could be read in
-# two ways, within every limit above. Parsing it header by header costs a quarter of a connect.
-_PLAIN_HANDSHAKE = re.compile(
-    rb"GET %s[!\"$-~]* HTTP/1\.1\r\n"
-    rb"(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n){1,%d}\r\n"
-    % (re.escape(PATH_PREFIX).encode(), HEADERS_MAX)
-)
-_HAS_UPGRADE = re.compile(
-    rb"(?=.*\r\nupgrade:[ \t]*websocket[ \t]*\r\n)"
-    rb"(?=.*\r\nconnection:(?:[^\r]*,)?[ \t]*upgrade[ \t]*[,\r])"
-    rb"(?!.*\r\n(?:content-length|transfer-encoding|expect):)",
-    re.DOTALL | re.IGNORECASE,
-)
-
-
-def is_plain_handshake(head: bytes) -> bool:
-    """Whether these bytes are one handshake for a gateway's socket, and beyond any doubt."""
-    return (
-        len(head) <= HEADER_BYTES_MAX
-        and _PLAIN_HANDSHAKE.fullmatch(head) is not None
-        and _HAS_UPGRADE.match(head) is not None
-    )
 
 
 def error_response(status: int, detail: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
@@ -108,11 +83,12 @@ class LimitedHttp(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         request_timeout_seconds: float = 10.0,
+        deadline: float | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._first_deadline = deadline  # by the loop's clock; None: counted from the connection
         self._request_timeout_seconds = request_timeout_seconds
         self._head_bytes = 0
-        self._is_fresh = True
         self._in_head = True
         self._started = False
         self._refusal: tuple[int, str] | None = None
@@ -121,7 +97,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_request()
+        self._expect_request(self._first_deadline)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
@@ -130,11 +106,6 @@ class LimitedHttp(HttpToolsProtocol):
         self._unset_keepalive_if_required()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_fresh:
-            self._is_fresh = False
-            if DOOR in self.app_state and is_plain_handshake(data):
-                self._become_socket(data)
-                return
         if self._refusal is not None:
             return
         if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
@@ -217,23 +188,15 @@ class LimitedHttp(HttpToolsProtocol):
             super().handle_websocket_upgrade()
             self.parser = None  # type: ignore[assignment]  # or both would wait for the collector
 
-    def _become_socket(self, head: bytes) -> None:
-        """What `handle_websocket_upgrade` ends in, with the head as it came."""
-        self._expect_nothing()
-        self.connections.discard(self)
-        socket = self.ws_protocol_class(self.config, self.server_state, self.app_state)  # type: ignore[call-arg, misc]
-        socket.connection_made(self.transport)
-        socket.data_received(head)
-        self.transport.set_protocol(socket)
-        self.parser = None  # type: ignore[assignment]  # or both would wait for the collector
-
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "this is not an HTTP request")
 
     # Deadline and refusal.
 
-    def _expect_request(self) -> None:
-        self._deadline = self.loop.call_later(self._request_timeout_seconds, self._give_up)
+    def _expect_request(self, deadline: float | None = None) -> None:
+        if deadline is None:
+            deadline = self.loop.time() + self._request_timeout_seconds
+        self._deadline = self.loop.call_at(deadline, self._give_up)
 
     def _expect_nothing(self) -> None:
         if self._deadline is not None:

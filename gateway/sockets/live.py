@@ -185,17 +185,13 @@ class LiveSocket(asyncio.Protocol):
         self.close(OVERLOADED, "slow consumer: too much is waiting to be read")
 
     def _write_fast(self, session: Session) -> None:
-        session.write = self._transport.write if self._send is None else self._write_now
-
-    def _write_now(self, batch: bytes) -> None:
         # The transport's own `write` spends 0.8 µs on finding out what is known here: its
         # buffer is empty, or it would have paused us. That is an eighth of a delivery.
-        try:
-            sent = self._send(batch)  # type: ignore[misc]
-        except OSError:  # full, or broken: the transport knows what to do about both
-            sent = 0
-        if sent < len(batch):
-            self._transport.write(batch[sent:])
+        session.write = self._transport.write if self._send is None else self._send
+
+    def send_rest(self, rest: bytes) -> None:
+        # Full, or broken: the transport knows what to do about both.
+        self._transport.write(rest)
 
     def _write_slowly(self, batch: bytes) -> None:
         if self._session is None:

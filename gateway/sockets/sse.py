@@ -188,6 +188,9 @@ class EventStream(Response):
             await send({"type": "http.response.body", "body": body, "more_body": True})
             self._sending_bytes, self._wrote = 0, now()
 
+    def send_rest(self, rest: bytes) -> None:
+        self._put(rest)  # never called: `_put` takes everything
+
     def _put(self, batch: bytes) -> None:
         if self._end_error is not None:
             return

@@ -80,8 +80,12 @@ class FakeSession:
         self.ended: list[str] = []
         self.received: list[bytes] = []
 
-    def write(self, batch: bytes) -> None:
+    def write(self, batch: bytes) -> int | None:
         self.received.append(batch)
+        return None
+
+    def write_rest(self, rest: bytes) -> None:
+        self.received.append(b"rest:" + rest)
 
     def end(self, error: GatewayError) -> None:
         self.ended.append(error.detail)
@@ -284,7 +288,7 @@ async def test_one_broken_socket_does_not_cost_the_others_their_message(
     hub: Hub, wire: FakeWire, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(FakeSession):
-        def write(self, batch: bytes) -> None:
+        def write(self, batch: bytes) -> int | None:
             raise RuntimeError("broken")
 
     sessions = [FakeSession(wire) for _ in range(20)]
@@ -297,11 +301,56 @@ async def test_one_broken_socket_does_not_cost_the_others_their_message(
     assert "a socket failed" in caplog.text
 
 
+async def test_what_the_kernel_does_not_take_is_left_to_the_socket(
+    hub: Hub, wire: FakeWire
+) -> None:
+    class Full(FakeSession):
+        def __init__(self, room: int) -> None:
+            super().__init__(wire)
+            self.room = room
+
+        def write(self, batch: bytes) -> int | None:
+            if not self.room:
+                raise BlockingIOError("full")
+            self.received.append(batch[: self.room])
+            return min(self.room, len(batch))
+
+    half, none, whole = Full(3), Full(0), Full(100)
+    for session in (half, none, whole):
+        await hub.subscribe(READER, session, "room")
+    hub.deliver([message("room", b"12345")])
+
+    assert half.received == [b"123", b"rest:45"]
+    assert none.received == [b"rest:12345"]
+    assert whole.received == [b"12345"]
+    assert hub.counts.write_failures == 0
+
+
+async def test_a_socket_that_fails_to_take_the_rest_hurts_nobody_else(
+    hub: Hub, wire: FakeWire, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(FakeSession):
+        def write(self, batch: bytes) -> int | None:
+            raise OSError("broken")
+
+        def write_rest(self, rest: bytes) -> None:
+            raise RuntimeError("broken")
+
+    before, broken, behind = FakeSession(wire), Broken(wire), FakeSession(wire)
+    for session in (before, broken, behind):
+        await hub.subscribe(READER, session, "room")
+    hub.deliver([message("room", b"1")])
+
+    assert before.received == behind.received == [b"1"]
+    assert hub.counts.write_failures == 1
+    assert "a socket failed" in caplog.text
+
+
 async def test_a_socket_may_leave_while_it_is_written_to(hub: Hub, wire: FakeWire) -> None:
     class Leaving(FakeSession):
-        def write(self, batch: bytes) -> None:
-            super().write(batch)
+        def write(self, batch: bytes) -> int | None:
             hub.unsubscribe_all(self)
+            return super().write(batch)
 
     sessions = [Leaving(wire) for _ in range(10)]
     for session in sessions:

@@ -41,6 +41,9 @@ class FakeSocket:
     def send(self, payload: bytes) -> None:
         self.sent.append(orjson.loads(payload))
 
+    def send_rest(self, rest: bytes) -> None:
+        self.sent.append(orjson.loads(rest))
+
     def refuse(self, error: GatewayError) -> None:
         self.refusals.append(error)
 

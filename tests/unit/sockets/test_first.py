@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.protocols.upgrade import parse_upgrade
-from gateway.sockets.http import HEADER_BYTES_MAX, HEADERS_MAX, is_plain_handshake
+from gateway.sockets.first import is_plain_handshake
+from gateway.sockets.http import HEADER_BYTES_MAX, HEADERS_MAX
 
 HANDSHAKE = (
     b"GET /ws/news?token=abc HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
