@@ -80,11 +80,8 @@ def check_csrf(headers: Mapping[str, str]) -> None:
 
 def subprotocols(headers: Mapping[str, str]) -> list[str]:
     """The offered subprotocols; some clients send the header empty, which offers nothing."""
-    return [
-        name
-        for part in headers.get("sec-websocket-protocol", "").split(",")
-        if (name := part.strip())
-    ]
+    offered = headers.get("sec-websocket-protocol")
+    return [name for part in offered.split(",") if (name := part.strip())] if offered else []
 
 
 def check_origin(headers: Mapping[str, str], allowed_origins: Set[str], *, required: bool) -> None:

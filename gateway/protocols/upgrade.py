@@ -42,7 +42,8 @@ def parse_upgrade(head: bytes) -> Upgrade:
         name, value = name.lower(), value.strip(" \t")
         # RFC 9110 section 5.3: a repeated header is the same as one list.
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return Upgrade(unquote(path), _fields(query), headers)
+    path = unquote(path) if "%" in path else path
+    return Upgrade(path, _fields(query), headers)
 
 
 def _fields(query: str) -> dict[str, list[str]]:
@@ -54,8 +55,13 @@ def _fields(query: str) -> dict[str, list[str]]:
     for part in parts:
         if part:
             name, _, value = part.partition("=")
-            fields.setdefault(unquote_plus(name), []).append(unquote_plus(value))
+            fields.setdefault(_decoded(name), []).append(_decoded(value))
     return fields
+
+
+def _decoded(text: str) -> str:
+    # Tokens and plain names have nothing to decode, and finding that out is cheaper.
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 def accept_upgrade(
