@@ -2,12 +2,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Tests mostly wait for the servers that they start, so two at a time take half the time.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check format bench clean tools up
+.PHONY: help run test test-all faults soak check lint-deploy format bench scale-out clean tools tools-all up
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing the gateway and its tools into $(VENV)"
@@ -20,16 +22,29 @@ run: $(VENV)/.installed ## start a gateway on port 8000, without Redis
 	@$(BIN)/gateway serve
 
 test: $(VENV)/.installed tools ## run the tests, without those that take long
-	@$(BIN)/pytest -m "not long"
+	@$(BIN)/pytest -n $(PROCESSES) --dist loadfile -m "not long" --ignore tests/faults
+	@$(BIN)/pytest -m "not long and not faults and not soak" tests/faults
 
-test-all: $(VENV)/.installed tools ## run every test that this machine can run
-	@$(BIN)/pytest
+test-all: $(VENV)/.installed tools-all ## run every test that this machine can run
+	@$(BIN)/pytest --ignore tests/faults
+	@$(BIN)/pytest -m "not soak" tests/faults
+
+faults: $(VENV)/.installed tools ## break everything for a quarter of an hour, and note what came of it
+	@FAULTS_FULL=1 $(BIN)/pytest -m "not soak" tests/faults
+	@$(BIN)/python -m tests.faults.support.results
+
+soak: $(VENV)/.installed tools ## load and faults for an hour, or for SOAK_SECONDS
+	@FAULTS_FULL=1 $(BIN)/pytest -m soak tests/faults
 
 check: $(VENV)/.installed ## lint, types and architecture
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+lint-deploy: $(VENV)/.installed tools-all ## ask haproxy, nginx, helm and systemd what they think of deploy/
+	@$(BIN)/pytest -q tests/e2e/test_helm.py tests/e2e/test_deploy_docs.py tests/e2e/test_proxies.py \
+		-k "nothing_wrong or kubernetes or unit or balancer_is_checked"
 
 format: $(VENV)/.installed ## format the code
 	@$(BIN)/ruff format .
@@ -38,8 +53,16 @@ format: $(VENV)/.installed ## format the code
 bench: $(VENV)/.installed tools ## measure this machine's gateway, in about five minutes
 	@$(BIN)/gateway bench
 
-tools: ## install Redis, HAProxy, MariaDB and PostgreSQL for the tests, where that is possible
+scale-out: $(VENV)/.installed tools ## measure several replicas in six minutes, and fill in docs/scaling.md
+	@$(BIN)/gateway bench --only crowd --only channels --json bench/figures/bench.json
+	@$(BIN)/python -m bench.scale_out --json bench/figures/scale_out.json
+	@$(BIN)/python -m bench.sizing --page docs/scaling.md
+
+tools: ## install the servers and tools that the tests start, where that is possible
 	@./scripts/install-tools
+
+tools-all: ## the same, and what only the long tests need
+	@./scripts/install-tools all
 
 up: ## start three replicas, Redis, MariaDB and HAProxy with Docker
 	docker compose up --build

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.connection import Address, FixedPlace, connect
+from gateway.adapters.redis.connection import connect, place_at
 from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import Pipe
@@ -75,7 +75,7 @@ def is_listening(port: int) -> bool:
 
 
 def make_broker(url: str) -> Broker:
-    place, keys = FixedPlace(Address.parse(url)), Keys("bench")
+    place, keys = place_at(url), Keys("bench")
     redis = connect(url, timeout_seconds=5, connections_max=5)
     publisher = Publisher(
         Pipe(place, name="bench", timeout_seconds=5),

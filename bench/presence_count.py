@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from bench.history_reads import redis_server
 from gateway.adapters.redis.channel_presence import RedisChannelPresence
-from gateway.adapters.redis.connection import Address, FixedPlace, connect
+from gateway.adapters.redis.connection import connect, place_at
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import Pipe
 
@@ -25,7 +25,7 @@ _LEASE_SECONDS = 3.0
 
 
 def make(redis: Redis, url: str, replica: str) -> RedisChannelPresence:
-    pipe = Pipe(FixedPlace(Address.parse(url)), name=replica, timeout_seconds=10)
+    pipe = Pipe(place_at(url), name=replica, timeout_seconds=10)
     keys = Keys("bench")
     return RedisChannelPresence(redis, pipe, keys, replica=replica, lease_seconds=_LEASE_SECONDS)
 

@@ -6,41 +6,78 @@ import hmac
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
 from gateway import __version__
 from gateway.adapters.memory.limiter import MemoryLimiter
+from gateway.configuration import ConfigurationError
+from gateway.core.accepting import ACCEPTING, Accepting
 from gateway.core.accounts import Accounts
 from gateway.core.archive import Archiver
 from gateway.core.attendance import Attendance
+from gateway.core.centrifuge.census import Census
+from gateway.core.centrifuge.clients import Clients
+from gateway.core.centrifuge.emulation import Emulation
+from gateway.core.drain import DRAIN, Drain
+from gateway.core.drain_calls import DrainCalls
 from gateway.core.hub import Hub
 from gateway.core.inbound import Inbound
 from gateway.core.limits import RateLimit
 from gateway.core.login_limits import LoginLimits
 from gateway.core.logins import LoginDesk, LoginTimes
+from gateway.core.metrics import HttpCounts, LoopLag
+from gateway.core.pacing import Pace
 from gateway.core.passwords import Passwords
 from gateway.core.past import Past
 from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
+from gateway.core.server_api.methods import ServerApi
+from gateway.core.server_api.nodes import Nodes
+from gateway.core.server_api.orders import Orders
 from gateway.core.signals import Signals
+from gateway.core.surveys import Surveys
 from gateway.core.tasks import Tasks
 from gateway.core.tickets import TicketOffice
 from gateway.core.wheel import Wheel
 from gateway.domain.principal import Permissions
+from gateway.measures import measures
 from gateway.outside import Store, make_shared
 from gateway.reload import on_hangup
 from gateway.replica import Gateway
 from gateway.settings import Settings, SocketDoor
-from gateway.signing import make_issuer, make_keepers, make_verifier, signing_secret
+from gateway.signing import make_api_keys, make_issuer, make_keepers, make_verifier, signing_secret
 from gateway.sockets.asgi import socket_route
-from gateway.sockets.closing import STOPPING
+from gateway.sockets.asgi_centrifuge import client_route
 from gateway.sockets.door import DOOR, Door
+from gateway.sockets.emulation import ClientRequests
+from gateway.sockets.log import SocketLog
 from gateway.sockets.sse import EventStream
-from gateway.web import accounts, authz, channels, logins, ops, problems, publish, sse, users
+from gateway.web import (
+    accounts,
+    api,
+    authz,
+    channels,
+    drain,
+    logins,
+    metrics,
+    ops,
+    page,
+    problems,
+    publish,
+    sse,
+    users,
+)
+from gateway.web.access import Access
+from gateway.web.api import ApiCallers
 from gateway.web.auth import Callers
+from gateway.web.metrics import Exposition
+from gateway.web.metrics_port import MetricsPort
+
+if TYPE_CHECKING:
+    from gateway.tracing import Tracing
 
 # What a batch for the archive may hold, if every message is as large as it may be.
 _ARCHIVE_BATCH_BYTES = 67_108_864
@@ -54,6 +91,7 @@ def build(settings: Settings) -> Gateway:
     permissions = Permissions(namespaces)
     allowed_origins = set(settings.allowed_origins)
     publish_rate = RateLimit(settings.publish_rate_max)
+    tracing = _make_tracing(settings)
     hub = Hub(
         broker,
         permissions,
@@ -61,6 +99,7 @@ def build(settings: Settings) -> Gateway:
         message_bytes_max=settings.message_bytes_max,
         release_delay_seconds=settings.release_delay_seconds,
         past=Past(broker, store.archive, namespaces, lambda: store.trouble),
+        traced=tracing.delivered if tracing else None,
     )
     archiver = Archiver(
         broker,
@@ -129,24 +168,51 @@ def build(settings: Settings) -> Gateway:
     )
     tickets = TicketOffice(shared.tickets, lifetime_seconds=settings.ticket_seconds)
     wheel, tasks = Wheel(), Tasks()
+    draining = Drain(
+        roster,
+        attendance.hand_over,
+        pause_seconds=settings.pause_seconds_at_stop,
+        closing_seconds=settings.closing_seconds_at_stop,
+        returns_per_second=settings.handshakes_per_second_max,
+    )
 
     def trouble() -> str:
         return broker.trouble or revocations.stale
 
+    surveys, census = Surveys(signals, tasks), Census(hub, signals, tasks, namespaces)
+    clients = Clients(
+        hub=hub,
+        permissions=permissions,
+        namespaces=namespaces,
+        verifier=verifier,
+        attendance=attendance,
+        census=census,
+        wheel=wheel,
+        check=revocations.check,
+        trouble=trouble,
+        version=__version__,
+        ping_interval_seconds=settings.ping_interval_seconds,
+        ping_timeout_seconds=settings.ping_timeout_seconds,
+        history_page_max=settings.history_page_max,
+    )
     door = Door(
         hub=hub,
         roster=roster,
         attendance=attendance,
+        drain=draining,
+        pace=Pace(settings.handshakes_per_second_max, settings.handshakes_burst_max),
         verifier=verifier,
         tickets=tickets,
         check=revocations.check,
         trouble=trouble,
+        trouble_of=broker.trouble_of,
         wheel=wheel,
         tasks=tasks,
         trusted_networks=settings.trusted_networks,
         allowed_origins=allowed_origins,
         token_in_url_allowed=settings.token_in_url,
         namespaces=namespaces,
+        clients=clients,
         compression_offered=settings.compression,
         message_bytes_max=settings.message_bytes_max,
         outbox_bytes_max=settings.outbox_bytes_max,
@@ -158,6 +224,7 @@ def build(settings: Settings) -> Gateway:
         close_timeout_seconds=settings.close_timeout_seconds,
         expiry_notice_seconds=settings.expiry_notice_seconds,
         history_page_max=settings.history_page_max,
+        log=SocketLog() if settings.socket_log else None,
     )
     return Gateway(
         settings=settings,
@@ -167,6 +234,9 @@ def build(settings: Settings) -> Gateway:
         archiver=archiver,
         roster=roster,
         attendance=attendance,
+        accepting=Accepting(),
+        drain=draining,
+        drain_calls=DrainCalls(draining, signals, tasks, replica=settings.replica),
         wheel=wheel,
         tasks=tasks,
         keepers=keepers,
@@ -183,7 +253,24 @@ def build(settings: Settings) -> Gateway:
         logins=desk,
         tickets=tickets,
         receipts=Receipts(hub, signals, tasks),
+        emulation=Emulation(signals, tasks),
+        server_api=ServerApi(
+            hub,
+            broker,
+            attendance,
+            census,
+            permissions,
+            namespaces,
+            Orders(roster, surveys, session_seconds_max=settings.jwt_lifetime_seconds_max),
+            Nodes(hub, roster, surveys, replica=settings.replica, version=__version__),
+            batch_messages_max=settings.batch_messages_max,
+            history_page_max=settings.history_page_max,
+        ),
         door=door,
+        http_counts=HttpCounts(),
+        loop_lag=LoopLag(),
+        tracing=tracing,
+        runners=[tracing.run] if tracing else [],
     )
 
 
@@ -196,7 +283,7 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
     ``reload`` is what SIGHUP does; without it the signal is left to the host.
     """
     settings = gateway.settings
-    state: dict[str, Any] = {STOPPING: gateway.attendance.hand_over}
+    state: dict[str, Any] = {DRAIN: gateway.drain, ACCEPTING: gateway.accepting}
     if settings.socket_door is SocketDoor.NATIVE:
         state[DOOR] = gateway.door
 
@@ -214,8 +301,13 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
         docs_url="/docs" if settings.docs_served else None,
         openapi_url="/openapi.json" if settings.docs_served else None,
         redoc_url=None,
+        # It would write down whole URLs, and with them the tokens of browsers.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    problems.install(app)
+    problems.install(app, gateway.http_counts.refusals)
+    app.add_middleware(Access, counts=gateway.http_counts, is_logged=settings.access_log)
+    if settings.metrics_served:
+        _add_metrics(app, gateway)
     callers = Callers(
         gateway.verifier,
         token_in_url_allowed=settings.token_in_url,
@@ -229,6 +321,19 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
             callers.authenticate,
             request_bytes_max=settings.request_bytes_max,
             batch_messages_max=settings.batch_messages_max,
+            publishing=gateway.tracing.publishing if gateway.tracing else None,
+        )
+    )
+    api_callers = ApiCallers(
+        make_api_keys(settings),
+        callers.authenticate,
+        key_in_url_allowed=settings.api_key_in_url,
+    )
+    app.include_router(
+        api.router(
+            gateway.server_api,
+            api_callers.identify,
+            request_bytes_max=settings.request_bytes_max,
         )
     )
     app.include_router(
@@ -240,6 +345,8 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
         )
     )
     app.router.routes.append(socket_route(gateway.door))
+    app.router.routes.append(client_route(gateway.door))
+    app.router.routes += ClientRequests(gateway.door, gateway.emulation).routes()
     app.include_router(sse.router(partial(EventStream, gateway.door)))
     app.include_router(
         logins.router(
@@ -260,6 +367,9 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
         )
     )
     app.include_router(users.router(gateway.roster, gateway.accounts, callers))
+    app.include_router(
+        drain.router(gateway.drain_calls, callers, stop_seconds_max=settings.stop_seconds_max)
+    )
     app.include_router(authz.router(gateway.verifier, gateway.permissions, callers))
     app.include_router(
         ops.router(
@@ -268,9 +378,36 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
             redis_used=settings.redis_url is not None,
             readiness=lambda: gateway.trouble,
             redis_trouble=lambda: gateway.broker.trouble,
+            redis_troubles=lambda: gateway.broker.troubles,
             statistics=gateway.statistics,
             count_logins=gateway.logins.count_live,
             jwks=gateway.verifier.jwks,
         )
     )
+    if settings.page_served:
+        app.include_router(page.router(is_demo=settings.demo, registration=settings.registration))
     return app
+
+
+def _add_metrics(app: FastAPI, gateway: Gateway) -> None:
+    """Serve what is measured: on a port of its own where there is one, and nowhere else then."""
+    settings = gateway.settings
+    exposition = Exposition(lambda: measures(gateway))
+    if settings.metrics_port:
+        host = settings.host if settings.metrics_host is None else settings.metrics_host
+        port, count = settings.metrics_port, settings.workers
+        gateway.runners.append(MetricsPort(exposition.text, host=host, port=port, count=count).run)
+    else:
+        app.include_router(metrics.router(exposition, is_shared=settings.workers > 1))
+
+
+def _make_tracing(settings: Settings) -> "Tracing | None":
+    if not settings.tracing:
+        return None
+    try:
+        from gateway.tracing import Tracing
+    except ImportError:
+        raise ConfigurationError(
+            "GATEWAY_TRACING needs OpenTelemetry: pip install 'gateway[otel]'"
+        ) from None
+    return Tracing(settings.replica)

@@ -17,6 +17,7 @@ from gateway.domain.namespaces import Namespace, Who
 from gateway.settings import PREFIX, NamespaceSettings, Settings, source_path
 
 _SOURCES = ("config", "secrets_dir")
+_OF_CLIENTS = ("url", "token")  # what `gateway listen` and its like read; no setting of a gateway
 
 
 class ConfigurationError(Exception):
@@ -103,7 +104,7 @@ def _check_sources(env_file: Path | None) -> str | None:
         raise ConfigurationError(f"GATEWAY_CONFIG: {config} is not a file")
     if secrets_dir and not Path(secrets_dir).is_dir():
         raise ConfigurationError(f"GATEWAY_SECRETS_DIR: {secrets_dir} is not a directory")
-    known = {*Settings.model_fields, *_SOURCES}
+    known = {*Settings.model_fields, *_SOURCES, *_OF_CLIENTS}
     for name in (*os.environ, *lines, *(os.listdir(secrets_dir) if secrets_dir else ())):
         if name.upper().startswith(PREFIX):
             short = name[len(PREFIX) :].lower()
@@ -129,6 +130,8 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
             shown = ", ".join(key.kid for key in value) or "(none)"
         elif name == "jwt_issuers":
             shown = ", ".join(other.issuer for other in value) or "(none)"
+        elif name == "api_keys":
+            shown = ", ".join(key.name for key in value) or "(none)"
         elif isinstance(value, list | dict):
             shown = ", ".join(value) or "(none)"
         elif isinstance(value, StrEnum):

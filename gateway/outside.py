@@ -11,19 +11,15 @@ from gateway.adapters.memory.limiter import MemoryLimiter
 from gateway.adapters.memory.news import MemoryNews
 from gateway.adapters.memory.presence import MemoryPresence
 from gateway.adapters.memory.tickets import MemoryTickets
-from gateway.adapters.redis.broker import RedisBroker
+from gateway.adapters.redis.assembly import Assembly
 from gateway.adapters.redis.channel_presence import RedisChannelPresence
-from gateway.adapters.redis.connection import Address, FixedPlace, connect
-from gateway.adapters.redis.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.limiter import RedisLimiter
 from gateway.adapters.redis.news import RedisNews
-from gateway.adapters.redis.pipe import Pipe
 from gateway.adapters.redis.presence import RedisPresence
-from gateway.adapters.redis.publisher import Publisher
 from gateway.adapters.redis.revocation_log import RedisRevocationLog
-from gateway.adapters.redis.subscriber import Subscriber
 from gateway.adapters.redis.tickets import RedisTickets
+from gateway.adapters.redis.topology import Topology, parse_topology
 from gateway.configuration import ConfigurationError
 from gateway.domain.errors import Unavailable
 from gateway.domain.namespaces import Namespaces
@@ -80,64 +76,50 @@ def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
             None,
             memory_news,
         )
-    url = settings.redis_url.get_secret_value()
     try:
-        place = FixedPlace(Address.parse(url))
+        topology = parse_topology(settings.redis_url.get_secret_value())
     except ValueError as error:
         raise ConfigurationError(f"GATEWAY_REDIS_URL: {error}") from None
-    keys = Keys(settings.redis_prefix)
-    redis = connect(
-        url,
-        timeout_seconds=settings.redis_timeout_seconds,
-        connections_max=settings.redis_connections_max,
-    )
-    data_bytes_max = settings.message_bytes_max * _JSON_GROWTH
+    return _make_shared_by_redis(settings, namespaces, topology)
 
-    def pipe(purpose: str) -> Pipe:
-        name = settings.replica + purpose
-        return Pipe(place, name=name, timeout_seconds=settings.redis_timeout_seconds)
 
-    publisher = Publisher(
-        pipe(""),
+def _make_shared_by_redis(settings: Settings, namespaces: Namespaces, topology: Topology) -> Shared:
+    keys, replica = Keys(settings.redis_prefix), settings.replica
+    lease_seconds = settings.lease_seconds
+    broker, redis_for, redis_of, presence_pipe = Assembly(
         keys,
         namespaces,
-        position_seconds=settings.position_seconds,
-        idempotency_seconds=settings.idempotency_seconds,
-    )
-    reader = HistoryReader(pipe("-history"), keys, data_bytes_max=data_bytes_max)
-    subscriber = Subscriber(
-        place,
-        redis,
-        keys,
-        replica=settings.replica,
+        replica,
         timeout_seconds=settings.redis_timeout_seconds,
+        connections_max=settings.redis_connections_max,
         ping_interval_seconds=settings.redis_ping_interval_seconds,
         ping_timeout_seconds=settings.redis_ping_timeout_seconds,
-        data_bytes_max=data_bytes_max,
-    )
-    presence = RedisPresence(
-        redis, keys, replica=settings.replica, lease_seconds=settings.lease_seconds
-    )
+        data_bytes_max=settings.message_bytes_max * _JSON_GROWTH,
+        position_seconds=settings.position_seconds,
+        idempotency_seconds=settings.idempotency_seconds,
+    ).assemble(topology)
     channel_presence = RedisChannelPresence(
-        redis,
-        pipe("-presence"),
+        redis_for(keys.presence),
+        presence_pipe,
         keys,
-        replica=settings.replica,
-        lease_seconds=settings.lease_seconds * _LEASE_SHARE,
+        replica=replica,
+        lease_seconds=lease_seconds * _LEASE_SHARE,
+        redis_of=redis_of,
+    )
+    news = RedisNews(
+        redis_for(keys.archive_marks),
+        keys,
+        lease_seconds=lease_seconds,
+        mark_seconds=settings.position_seconds,
     )
     return Shared(
-        RedisBroker(redis, publisher, subscriber, reader),
-        presence,
+        broker,
+        RedisPresence(redis_for(keys.replicas), keys, replica=replica, lease_seconds=lease_seconds),
         channel_presence,
-        RedisLimiter(redis, keys),
-        RedisTickets(redis, keys),
-        RedisRevocationLog(redis, keys),
-        RedisNews(
-            redis,
-            keys,
-            lease_seconds=settings.lease_seconds,
-            mark_seconds=settings.position_seconds,
-        ),
+        RedisLimiter(redis_for(keys.bucket("")), keys),
+        RedisTickets(redis_for(keys.ticket("")), keys),
+        RedisRevocationLog(redis_for(keys.revocations), keys),
+        news,
     )
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
+from gateway import logs
 from gateway.configuration import ConfigurationError
 from gateway.replica import Gateway
 from gateway.settings import PREFIX, Settings
@@ -26,10 +27,15 @@ RELOADABLE = frozenset(
         "join_leave",
         "archive",
         "archive_days",
+        "reserved_names",
+        "personal_channel",
+        "delta",
         "allowed_origins",
         "log_level",
         "publish_rate_max",
         "sockets_max",
+        "handshakes_per_second_max",
+        "handshakes_burst_max",
     }
 )
 
@@ -81,7 +87,8 @@ class Reload:
         gateway.allowed_origins.update(settings.allowed_origins)
         gateway.publish_rate.change(settings.publish_rate_max)
         gateway.door.sockets_max = settings.sockets_max
-        logging.getLogger().setLevel(settings.log_level.upper())
+        gateway.door.pace.change(settings.handshakes_per_second_max, settings.handshakes_burst_max)
+        logs.set_level(settings.log_level)
 
 
 def _changes(old: Settings, new: Settings) -> list[str]:

@@ -6,22 +6,29 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from gateway.core.accepting import Accepting
 from gateway.core.accounts import Accounts
 from gateway.core.archive import Archiver
 from gateway.core.attendance import Attendance
+from gateway.core.centrifuge.emulation import Emulation
+from gateway.core.drain import Drain
+from gateway.core.drain_calls import DrainCalls
 from gateway.core.hub import Hub
 from gateway.core.inbound import Inbound
 from gateway.core.jwks import JwksKeeper
 from gateway.core.limits import RateLimit
 from gateway.core.logins import LoginDesk
+from gateway.core.metrics import HttpCounts, LoopLag
 from gateway.core.passwords import Passwords
 from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
+from gateway.core.server_api.methods import ServerApi
 from gateway.core.tasks import Tasks
 from gateway.core.tickets import TicketOffice
 from gateway.core.tokens import TokenIssuer, TokenVerifier
@@ -34,8 +41,14 @@ from gateway.ports.broker import Broker
 from gateway.settings import Settings
 from gateway.sockets.door import Door
 
+if TYPE_CHECKING:
+    from gateway.tracing import Tracing
+
+Runner: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
 _FIRST_TRY_SECONDS = 5.0
 _PRUNE_SECONDS = 3600.0
+_LAST_WORDS_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +62,9 @@ class Gateway:
     archiver: Archiver
     roster: Roster
     attendance: Attendance
+    accepting: Accepting
+    drain: Drain
+    drain_calls: DrainCalls
     wheel: Wheel
     tasks: Tasks
     keepers: Sequence[JwksKeeper]
@@ -65,12 +81,19 @@ class Gateway:
     logins: LoginDesk
     tickets: TicketOffice
     receipts: Receipts
+    emulation: Emulation
+    server_api: ServerApi
     door: Door
+    http_counts: HttpCounts
+    loop_lag: LoopLag
+    tracing: "Tracing | None"
+    runners: list[Runner]
+    """What else has to run for as long as the replica does; filled before `running`."""
 
     @property
     def trouble(self) -> str:
         """Why this replica should get no clients right now; "" while it should."""
-        return self.door.trouble()
+        return self.drain.trouble or self.accepting.trouble or self.door.trouble()
 
     def statistics(self) -> dict[str, int]:
         hub, sockets = self.hub, self.door.counts
@@ -78,6 +101,9 @@ class Gateway:
             "sockets_open": sockets.open,
             "sockets_accepted": sockets.accepted,
             "sockets_refused": sockets.refused,
+            "sockets_refused_by_pace": sockets.refused_by_pace,
+            "draining": int(self.drain.has_begun),
+            "accept_pauses": self.accepting.pauses,
             "sockets_slow_closed": sockets.slow_closed,
             "sockets_dead_closed": sockets.dead_closed,
             "channels": hub.channel_count,
@@ -103,6 +129,8 @@ class Gateway:
                     group.create_task(self.attendance.run(), name="attendance"),
                     group.create_task(self.wheel.run(), name="wheel"),
                     group.create_task(self._keep_accounts(), name="accounts"),
+                    group.create_task(self.loop_lag.run(), name="loop lag"),
+                    *(group.create_task(runner(), name="runner") for runner in self.runners),
                     *(
                         group.create_task(keeper.run(), name=f"keys of {keeper.ring.name}")
                         for keeper in self.keepers
@@ -114,12 +142,15 @@ class Gateway:
                         await self.revocations.first_read.wait()
                 _spare_the_collector()
                 yield
+                # What clients said before they were closed is still being published.
+                await self.tasks.finish(_LAST_WORDS_SECONDS)
                 await self.archiver.finish()
                 for task in running:
                     task.cancel()
         except ExceptionGroup:
             # A replica that lost one of its tasks would look alive and deliver nothing.
             logger.exception("a part of the gateway failed; this replica stops")
+            self.drain.begin(pauses=False)  # it is deaf: nobody should listen to it for longer
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             await self.broker.close()

@@ -73,7 +73,8 @@ def _share_password(
 # only those of Redis 7.0.
 _REDIS_COMMANDS = (
     "+evalsha +eval +script|load +ping +auth +hello +client|setname +select +info "
-    "+publish +subscribe +unsubscribe +hget +hset +hdel +hmget +hgetall +hincrby +expire "
+    "+publish +subscribe +unsubscribe +spublish +ssubscribe +sunsubscribe +asking "
+    "+cluster|info +cluster|nodes +hget +hset +hdel +hmget +hgetall +hincrby +expire "
     "+pexpire +exists +del +xadd +xrange +xrevrange +zadd +zrem +zrange +zremrangebyscore "
     "+hlen +hscan +zcard +zscore +multi +exec +time +ttl +get +getdel +psetex"
 )

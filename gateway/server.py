@@ -3,26 +3,26 @@
 import asyncio
 import logging
 import os
-import signal
-import socket
+import resource
 import sys
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
 
+from gateway import logs
 from gateway.app import build, create_app
 from gateway.configuration import load
-from gateway.reload import Reload, Terminal, ignore_hangup
-from gateway.settings import Settings
+from gateway.reload import Reload, ignore_hangup
+from gateway.serving import Server, Workers
+from gateway.settings import LogFormat, Settings
 from gateway.signing import with_secret
 from gateway.sockets.first import FirstLook
 from gateway.sockets.native import NativeSocket
 
-_START_SECONDS_MAX = 30.0
+_OTHER_FILES = 100  # Redis, the database, the log, requests
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def serve(as_read: Settings, read_again: Callable[[], Settings]) -> None:
     """Serve until a signal; raises `ConfigurationError` before anything is opened."""
     ignore_hangup()
     settings = as_read
-    _log_to_stderr(settings.log_level)
+    _log_to_stderr(settings)
     is_made_up = not settings.has_signing_key
     settings = with_secret(settings)
     gateway = build(settings)
@@ -59,43 +59,39 @@ def serve(as_read: Settings, read_again: Callable[[], Settings]) -> None:
         settings.port,
         "alone, without Redis" if settings.redis_url is None else "with Redis",
     )
+    logger.info(
+        "a stop takes up to %d s; whatever stops it by force should wait longer",
+        settings.stop_seconds_max,
+    )
+    _open_as_many_as_allowed(settings.sockets_max)
     if settings.workers == 1:
-        uvicorn.Server(_config(settings, app)).run()
-        return
-    config = _config(settings, worker_app)
-    Workers(config, sockets=[config.bind_socket()]).run()
+        server = Server(_config(settings, app))
+        server.run()
+        is_hurried = server.force_exit
+    else:
+        options = {"host": settings.host, "port": settings.port, "workers": settings.workers}
+        config = _config(settings, partial(worker_app, **options))
+        workers = Workers(config, sockets=[config.bind_socket()])
+        workers.run()
+        is_hurried = workers.is_hurried
+    if is_hurried:
+        sys.exit(1)  # nobody was waited for
 
 
-class Workers(Multiprocess):
-    """The processes of one gateway; SIGHUP reaches each of them, and ends none.
+def worker_app(**options: Any) -> FastAPI:
+    """The application of one process of several; everything is read and built anew in it.
 
-    Uvicorn would start new ones in their place, and drop every socket.
+    ``options`` are those of the command line, which no worker sees.
     """
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
-        super().__init__(config, sockets)
-        self._terminal = Terminal()
-
-    def handle_hup(self) -> None:
-        if self._terminal.is_gone:
-            self.should_exit.set()
-            return
-        for process in self.processes:
-            # Before it is ready it would not hear it, or die of it.
-            if process.wait_until_ready(_START_SECONDS_MAX, self.should_exit) and process.pid:
-                os.kill(process.pid, signal.SIGHUP)
-
-
-def worker_app() -> FastAPI:
-    """The application of one process of several; everything is read and built anew in it."""
+    read = partial(load, **options)
     ignore_hangup()
-    settings = as_read = load()
-    _log_to_stderr(settings.log_level)
+    settings = as_read = read()
+    _log_to_stderr(settings)
     if "replica" in settings.model_fields_set:
         # One name for all of them would make them overwrite each other's line in the table.
         settings = settings.model_copy(update={"replica": f"{settings.replica}-{os.getpid()}"})
     gateway = build(settings)
-    return create_app(gateway, Reload(gateway, as_read, load))
+    return create_app(gateway, Reload(gateway, as_read, read))
 
 
 def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn.Config:
@@ -127,12 +123,17 @@ def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn
     )
 
 
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)-7s %(name)s  %(message)s",
-    )
-    # At DEBUG these write every header and frame, tokens included.
-    for name in ("uvicorn", "websockets", "redis", "asyncio"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+def _open_as_many_as_allowed(sockets_max: int) -> None:
+    """Raise the limit of open files as far as this process may; workers inherit it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY and most < sockets_max + _OTHER_FILES:
+        logger.info("the system allows %d open files, fewer than sockets_max needs", most)
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    is_json = settings.log_format is LogFormat.JSON
+    if settings.log_format is LogFormat.AUTO:
+        is_json = not logs.is_terminal()
+    secrets = logs.secrets_of(getattr(settings, name) for name in Settings.model_fields)
+    logs.configure(settings.log_level, is_json=is_json, secrets=secrets)

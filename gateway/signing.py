@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from gateway.adapters.files.jwks import FileJwksSource
 from gateway.configuration import ConfigurationError
 from gateway.core.jwks import JwksKeeper
+from gateway.core.server_api.callers import ApiKey, ApiKeys, digest_of
 from gateway.core.tokens import (
     ExternalIssuer,
     KeyRing,
@@ -45,6 +46,22 @@ def make_verifier(
         external=external,
         check=check,
     )
+
+
+def make_api_keys(settings: Settings) -> ApiKeys:
+    """The keys of the server API."""
+    keys = [
+        ApiKey(
+            key.name,
+            bytes.fromhex(key.key_sha256),
+            None if key.methods is None else frozenset(key.methods),
+            None if key.channels is None else tuple(key.channels),
+        )
+        for key in settings.api_keys
+    ]
+    if settings.api_key is not None:
+        keys.append(ApiKey("GATEWAY_API_KEY", digest_of(settings.api_key.get_secret_value())))
+    return ApiKeys(keys)
 
 
 def make_keepers(settings: Settings) -> list[JwksKeeper]:

@@ -62,6 +62,17 @@ class Crew:
         answers = self._ask_all({"do": "open", "group": group, "in_flight": each})
         return self._count(sockets, answers)
 
+    def open_each(
+        self, group: str, targets: Sequence[Target], sockets: int, in_flight: int
+    ) -> Count:
+        """A target for each worker, with so many sockets each: one group over several replicas."""
+        self._ask(
+            {"do": "prepare", "group": group, "target": target.dump(), "first": 0, "count": sockets}
+            for target in targets
+        )
+        answers = self._ask_all({"do": "open", "group": group, "in_flight": in_flight})
+        return self._count(sockets * len(targets), answers)
+
     def close(self, group: str) -> None:
         self._ask_all({"do": "close", "group": group})
 

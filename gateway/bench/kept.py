@@ -35,7 +35,7 @@ def store_command(prefix: str, channel: str, number: int) -> bytes:
     retention = Namespace()
     seconds = (retention.history_seconds, _POSITION_SECONDS, _IDEMPOTENCY_SECONDS)
     words = ["EVALSHA", _SHA, "2", keys.state(channel), keys.stream(channel), keys.topic(channel)]
-    words += [EPOCH, str(retention.history_length), *map(str, seconds), "", _id(number)]
+    words += [EPOCH, str(retention.history_length), *map(str, seconds), "", _id(number), "", ""]
     return command(*words, body)
 
 

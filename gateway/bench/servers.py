@@ -130,12 +130,14 @@ class Lab:
             yield address
 
     @contextlib.contextmanager
-    def gateway(self, redis: RedisAddress | None) -> Iterator[Server]:
+    def gateway(self, redis: RedisAddress | None, *, admitted: int = 0) -> Iterator[Server]:
+        """``admitted``: how many sockets it lets in per second; 0 is all that it can."""
         settings = {
             "ENV": "test",
             "JWT_SECRET": self.secret,
             "LOG_LEVEL": "warning",
             "PING_INTERVAL_SECONDS": str(_PING_SECONDS),
+            "HANDSHAKES_PER_SECOND_MAX": str(admitted),
         }
         if redis is not None:
             settings["REDIS_URL"] = redis.url

@@ -6,8 +6,20 @@ command that needs it, so that the short ones stay short.
 
 import typer
 
-from gateway.cli import accounts, benchmark, database, serving, tokens
+from gateway.cli import (
+    accounts,
+    api_keys,
+    benchmark,
+    channels,
+    database,
+    listen,
+    publish,
+    serving,
+    smoke,
+    tokens,
+)
 from gateway.cli.common import EXIT_CODES
+from gateway.cli.remote import REMOTE_EXIT_CODES
 
 __all__ = ["app", "main"]
 
@@ -23,7 +35,12 @@ app.command()(serving.serve)
 app.command()(serving.check)
 app.command()(serving.secrets)
 app.command()(tokens.token)
+app.command()(api_keys.api_key)
 app.command(epilog=tokens.EXPLAIN_EXIT_CODES)(tokens.explain)
+app.command(epilog=REMOTE_EXIT_CODES)(listen.listen)
+app.command(epilog=REMOTE_EXIT_CODES)(publish.publish)
+app.command(epilog=REMOTE_EXIT_CODES)(channels.channels)
+app.command(epilog=REMOTE_EXIT_CODES)(smoke.smoke)
 app.add_typer(accounts.users, name="users")
 app.add_typer(database.db, name="db")
 app.command()(benchmark.bench)

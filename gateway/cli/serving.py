@@ -48,6 +48,7 @@ def check() -> None:
         print(f"{name:<{width}}  {value:<{value_width}}  {reason}")
     print()
     print_table(describe_namespaces(settings))
+    print(f"\nA stop takes up to {settings.stop_seconds_max} s: let nobody end it by force before.")
     if not settings.has_signing_key and not settings.secret_may_be_made_up:
         stop("GATEWAY_JWT_SECRET is needed with Redis, on a public address and in production")
 

@@ -118,6 +118,11 @@ class Attendance:
 
     # Asking.
 
+    def is_announced(self, channel: str, user: str) -> bool:
+        """Whether the table, as far as is known, has what is true of this user here."""
+        membership = (channel, user)
+        return self._announced.of(membership) == self._due(membership)
+
     async def members(
         self, principal: Principal, channel: str, limit: int, after: str
     ) -> tuple[Headcount, MembersPage]:

@@ -4,14 +4,16 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from gateway.core.limits import RateLimit
+from gateway.core.metrics import LATENCY_SECONDS, Histogram
 from gateway.core.outages import Outages
 from gateway.core.past import Past
-from gateway.core.publishing import Publishing
+from gateway.core.publishing import PUBLISHED, Publishing
 from gateway.core.repair import Repairs
 from gateway.core.subscriber import Subscriber, Wire
 from gateway.core.track import Gap, Start, Track, is_behind
@@ -25,6 +27,8 @@ from gateway.ports.broker import Broker, Concerns
 
 _RELEASE_TICK_SECONDS = 0.25
 
+Traced: TypeAlias = Callable[[str, Sequence[Message], int], None]
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,6 +38,8 @@ class Counts:
 
     received: int = 0
     delivered: int = 0
+    bytes: int = 0  # that were written for these
+    latency: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
     write_failures: int = 0
     gaps_announced: int = 0
 
@@ -54,7 +60,10 @@ class Hub:
         message_bytes_max: int,
         release_delay_seconds: float,
         past: Past | None = None,
+        traced: Traced | None = None,
     ) -> None:
+        """``traced`` is told what has been written, and to how many."""
+        self._traced = traced
         self._broker = broker
         self._past = past or broker
         self._permissions = permissions
@@ -118,7 +127,7 @@ class Hub:
 
     def _may_see_history(self, principal: Principal, channel: str, start: Start) -> bool:
         right = self._permissions.decide(principal, Action.SEE_HISTORY, channel)
-        if start.since is None and not right.allowed:
+        if start.since is None and start.newest and not right.allowed:
             raise Denied(right.reason)  # it asked for nothing else
         return right.allowed
 
@@ -179,6 +188,14 @@ class Hub:
                 subscriber.end(Denied(right.reason))
         return count
 
+    def listeners(self, channel: str) -> list[Subscriber]:
+        """Everybody here who listens; a copy."""
+        return [one for group in self._subscriptions.audience(channel).values() for one in group]
+
+    def audience_sizes(self) -> dict[str, int]:
+        """Every channel that somebody here listens to, and how many do."""
+        return self._subscriptions.sizes()
+
     def position(self, channel: str) -> Position:
         """Up to where this replica has delivered; `BEGINNING` for a channel nobody listens to."""
         track = self._tracks.get(channel)
@@ -234,16 +251,28 @@ class Hub:
         """Publishing fails by itself now; those who listen have to be told."""
         self._outages.began(concerns)
 
-    def _write(self, channel: str, messages: Sequence[Message]) -> None:
+    def _write(self, channel: str, messages: Sequence[Message]) -> int:
+        counts, before, everybody = self.counts, self.counts.bytes, 0
         # Copies, because a write that gives up on its socket changes the audience.
         for wire, subscribers in tuple(self._subscriptions.audience(channel).items()):
-            self._write_all(tuple(subscribers), wire.encode(messages))
-            self.counts.delivered += len(subscribers) * len(messages)
+            sockets, batch = len(subscribers), wire.encode(messages)
+            self._write_all(tuple(subscribers), batch)
+            everybody += sockets
+            counts.delivered += sockets * len(messages)
+            counts.bytes += sockets * len(batch)
+        # Once per batch, and of the message that waited longest. A publisher's clock that is
+        # ahead of ours would make it negative.
+        counts.latency.observe(max(time.time() - messages[0].time, 0.0))
+        if self._traced is not None:
+            self._traced(channel, messages, everybody)
+        return counts.bytes - before
 
     def _announce(self, channel: str, gap: Gap) -> None:
         self.counts.gaps_announced += 1
         logger.warning("messages of %s are lost: %s", channel, gap)
         self.notify(channel, lambda wire: wire.gap(channel, gap))
+        for subscriber in self.listeners(channel):
+            subscriber.missed(gap)
 
     def notify(self, channel: str, notice_of: Callable[[Wire], bytes]) -> None:
         """Write a notice to everybody here who listens and whose wire has words for it."""
@@ -306,7 +335,12 @@ class Hub:
 
     @property
     def published_count(self) -> int:
-        return self._publishing.count
+        return self._publishing.outcomes[PUBLISHED]
+
+    @property
+    def publish_outcomes(self) -> Mapping[str, int]:
+        """`Publishing.outcomes`."""
+        return self._publishing.outcomes
 
     @property
     def repaired_count(self) -> int:

@@ -2,15 +2,18 @@
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from gateway.core.limits import RateLimit
 from gateway.domain.channels import check_channel
-from gateway.domain.errors import GatewayError, TooBig
-from gateway.domain.messages import Draft, Publication, Receipt
+from gateway.domain.errors import GatewayError, LimitReached, TooBig
+from gateway.domain.messages import Draft, Publication, Receipt, message_id
 from gateway.domain.principal import Action, Permissions, Principal
 from gateway.ports.broker import Broker
 from gateway.protocols.plain import payload_of
+
+PUBLISHED, REPLAYED = "published", "replayed"
 
 
 class Publishing:
@@ -26,7 +29,8 @@ class Publishing:
         self._permissions = permissions
         self._publish_rate = publish_rate
         self._message_bytes_max = message_bytes_max
-        self.count = 0
+        # Messages by what became of them: `PUBLISHED`, `REPLAYED`, or the code of the error.
+        self.outcomes: Counter[str] = Counter()
 
     async def publish(self, principal: Principal, draft: Draft) -> Receipt:
         """Publish one message; raises what `publish_many` answers or raises."""
@@ -43,7 +47,11 @@ class Publishing:
         Entries are a `Receipt`, or `InvalidChannel`, `Denied`, `TooBig`, `KeyReused` or
         `Unavailable`. Raises `LimitReached` for all of them.
         """
-        self._publish_rate.spend(principal.subject, len(drafts))
+        try:
+            self._publish_rate.spend(principal.subject, len(drafts))
+        except LimitReached as limit:
+            self.outcomes[limit.code] += len(drafts)
+            raise
         outcomes: dict[int, Receipt | GatewayError] = {}
         publications: list[Publication] = []
         now, request_id = time.time(), secrets.token_hex(8)
@@ -59,15 +67,19 @@ class Publishing:
                     Publication(
                         channel=draft.channel,
                         data=draft.data,
-                        id=f"{request_id}{index:08x}",
+                        id=message_id(f"{request_id}{index:08x}", draft.client),
                         user=principal.subject,
                         time=now,
                         idempotency_key=draft.idempotency_key,
+                        tags=draft.tags,
+                        is_kept=draft.is_kept,
+                        trace=draft.trace,
                     )
                 )
         answers = iter(await self._broker.publish(publications) if publications else ())
         result = [outcomes.get(index) or next(answers) for index in range(len(drafts))]
-        self.count += sum(isinstance(outcome, Receipt) for outcome in result)
+        for outcome in result:
+            self.outcomes[_word_for(outcome)] += 1
         return result
 
     def _refusal(self, principal: Principal, channel: str) -> GatewayError | None:
@@ -83,3 +95,9 @@ class Publishing:
         if len(data) > bytes_max and len(payload_of(data)) > bytes_max:
             return TooBig(f"a message has at most {bytes_max} bytes")
         return None
+
+
+def _word_for(outcome: Receipt | GatewayError) -> str:
+    if isinstance(outcome, Receipt):
+        return REPLAYED if outcome.replayed else PUBLISHED
+    return outcome.code

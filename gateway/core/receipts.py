@@ -32,7 +32,7 @@ class _Question:
 
 
 class Receipts:
-    """Signals take the way of the messages, so who answers has had the message before.
+    """A signal takes the way of its channel's messages, so who answers has had the message before.
 
     The answer is about the moment after the delivery: a socket that closed since is not in it.
     """
@@ -58,7 +58,7 @@ class Receipts:
         is_complete = True
         try:
             async with asyncio.timeout(self._wait_seconds):
-                replicas = await self._signals.send(_QUESTION, body)
+                replicas = await self._signals.send(_QUESTION, body, near=channel)
                 while len(question.counts) < replicas:
                     question.answered.clear()
                     await question.answered.wait()

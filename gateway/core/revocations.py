@@ -24,6 +24,9 @@ _RELOAD_SECONDS_WHILE_CUT_OFF = 2.0
 
 End = Callable[[Revocation], None]
 
+# What has ended here may go on elsewhere: a clock that is ahead must not throw away for all.
+_CLOCKS_DIFFER_SECONDS = 86_400
+
 logger = logging.getLogger(__name__)
 
 
@@ -112,7 +115,7 @@ class Revocations:
         trouble = ""
         try:
             durable = await self._durable.live(now)
-            await self._durable.prune(now)
+            await self._durable.prune(now - _CLOCKS_DIFFER_SECONDS)
             self._was_complete = True
         except Unavailable as error:
             # With Redis at hand this is harmless, once the whole log has been read: what came
@@ -140,7 +143,7 @@ class Revocations:
             there = shared.get((revocation.kind, revocation.subject))
             if there is None or there.before < revocation.before:
                 await self._share(revocation)
-        await self._shared.prune(now)
+        await self._shared.prune(now - _CLOCKS_DIFFER_SECONDS)
 
     async def _share(self, revocation: Revocation) -> None:
         if self._shared is not None:

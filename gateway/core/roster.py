@@ -73,6 +73,17 @@ class Roster:
     def count_of(self, user: str) -> int:
         return len(self._connections.get(user, ()))
 
+    def connections(self) -> list[Connection]:
+        """Everybody's, as of now."""
+        return [one for connections in self._connections.values() for one in connections]
+
+    def __contains__(self, connection: Connection) -> bool:
+        return connection in self._connections.get(connection.principal.subject, ())
+
+    @property
+    def user_count(self) -> int:
+        return len(self._connections)
+
     @property
     def connection_count(self) -> int:
         return self._connection_count

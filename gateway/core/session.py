@@ -93,6 +93,9 @@ class Session:
     def write_rest(self, rest: bytes) -> None:
         self._socket.send_rest(rest)
 
+    def missed(self, gap: Gap) -> None:
+        """The notice is all that a plain client is told."""
+
     def leave(self) -> None:
         self._hub.unsubscribe_all(self)
 

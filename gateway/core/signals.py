@@ -29,9 +29,12 @@ class Signals:
             raise ValueError(f"two handlers for the signal {kind!r}")
         self._handlers[kind] = handler
 
-    async def send(self, kind: str, body: Mapping[str, Any]) -> int:
-        """Return how many replicas get it; raises `Unavailable`, and may have been sent then."""
-        return await self._broker.signal(orjson.dumps({"kind": kind, **body}))
+    async def send(self, kind: str, body: Mapping[str, Any], *, near: str = "") -> int:
+        """Return how many replicas get it; raises `Unavailable`, and may have been sent then.
+
+        It goes behind what was published before on the channel that is named with ``near``.
+        """
+        return await self._broker.signal(orjson.dumps({"kind": kind, **body}), near)
 
     def received(self, data: bytes) -> None:
         try:

@@ -43,6 +43,9 @@ class Subscriber(Protocol):
     def write_rest(self, rest: bytes) -> None:
         """Take what `write` did not take."""
 
+    def missed(self, gap: Gap) -> None:
+        """Messages are lost for this subscriber, and the wire's notice has said so already."""
+
     def resume(self, resumption: Resumption) -> None:
         """Take what comes before everything that is published from now on; never wait."""
 

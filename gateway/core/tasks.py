@@ -46,6 +46,16 @@ class Tasks:
             task.cancel()
         return task
 
+    @property
+    def count(self) -> int:
+        """How many run now."""
+        return len(self._running)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for what runs to come to its end, but not for longer than this."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work

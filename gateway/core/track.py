@@ -92,19 +92,27 @@ class Track:
         Returns what is to be delivered, and the gap that stands in front of it. Afterwards
         `is_parking` tells whether more has to be read.
         """
-        # What had arrived before the read, and is of another epoch than the read found, is of
-        # one that is over: nothing of it will ever be continued.
+        # What had arrived before the read, and was not there for the read, is of an epoch that is
+        # over, or was lost: nothing of it will ever be continued.
+        top = history.top
         parked = [
             message
             for index, message in enumerate(self._parked or ())
-            if index >= self._asked or message.position.epoch == history.top.epoch
+            if index >= self._asked or is_behind(message.position, top)
         ]
         self._parked = None
+        self._asked = 0  # of what is parked from here on, nothing is older than the read
+        after, has_gone_back = self.last, top != self.last and is_behind(top, self.last)
+        if has_gone_back:
+            # The broker lost its last writes, and will give their offsets to other messages.
+            self.last = top
         found = [m for m in history.messages if not is_behind(m.position, self.last)]
-        next = found[0].position if found else self._next(history.top, parked)
+        next = found[0].position if found else self._next(top, parked)
+        if next is None and has_gone_back:
+            next = Position(top.epoch, top.offset + 1)
         gap = None
-        if next is not None and not follows(self.last, next):
-            gap = Gap(self.last, next)
+        if next is not None and (has_gone_back or not follows(self.last, next)):
+            gap = Gap(after, next)
             self.last = Position(next.epoch, next.offset - 1)
         if found:
             # Holes inside are entries that no replica wrote: this is all there is.
@@ -150,6 +158,11 @@ class Track:
             next = Position(last.epoch, last.offset + 1)
         return Resumption(missed, None if is_whole else Gap(since, next), last)
 
+    def adopt(self, since: Position) -> Position:
+        """Somebody who joined before the first message may know an offset and no epoch."""
+        is_nameless = not since.epoch and since.offset > 0
+        return Position(self.last.epoch, since.offset) if is_nameless else since
+
     def is_ahead(self, since: Position) -> bool:
         """Whether somebody has heard more than this replica: on another one, a moment ago."""
         return since.epoch == self.last.epoch and since.offset > self.last.offset
@@ -190,6 +203,14 @@ class Start(NamedTuple):
 
     since: Position | None
     newest: int = 0
+
+    @property
+    def is_now(self) -> bool:
+        """Nothing that is kept is asked for, only where the channel is."""
+        return self.since is None and not self.newest
+
+
+NOW = Start(None)
 
 
 class Resumption(NamedTuple):

@@ -32,6 +32,20 @@ def namespace_of(channel: str) -> str:
     return head if colon else ""
 
 
+def is_private(channel: str) -> bool:
+    """Whether the name says that the channel is open only to tokens that name it."""
+    return channel.startswith("$")
+
+
+def user_of(channel: str) -> str:
+    """The user to whom a name ending in ``#USER`` reserves the channel, or "" where it does not.
+
+    What cannot begin a name means nothing, so that the two signs can still stand side by side.
+    """
+    user = channel.rpartition("#")[2]
+    return user if user != channel and user[:1].isalnum() else ""
+
+
 def is_pattern(text: str) -> bool:
     return _PATTERN.fullmatch(text) is not None
 

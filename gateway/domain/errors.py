@@ -36,6 +36,10 @@ class InvalidToken(GatewayError):
     code = "invalid_token"
 
 
+class ExpiredToken(InvalidToken):
+    """A token that was right once; the caller gets a new one and tries again."""
+
+
 class InvalidCredentials(GatewayError):
     """A name and a password that do not belong together; it never says which of them is wrong."""
 
@@ -99,3 +103,17 @@ class Unavailable(GatewayError):
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
         self.outcome_unknown = outcome_unknown
+
+
+class Crowded(Unavailable):
+    """Too many came at once; each is given a time of its own to come back."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__("too many connect at once", retry_after_seconds)
+
+
+class Restarting(Unavailable):
+    """This replica stops: whoever comes back at the given time finds another one, or its next."""
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__("this replica restarts", retry_after_seconds)

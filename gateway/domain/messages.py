@@ -9,6 +9,9 @@ from gateway.domain.errors import InvalidRequest
 _POSITION = re.compile(r"([A-Za-z0-9_\-]{1,32}):(0|[1-9][0-9]{0,14})|:0")
 
 
+_TRACE = re.compile("[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
 class Position(NamedTuple):
     """Where a message stands in its channel.
 
@@ -40,18 +43,28 @@ BEGINNING = Position("", 0)
 
 
 class Draft(NamedTuple):
-    """What somebody wants to publish; the hub adds who, when and an id."""
+    """What somebody wants to publish; the hub adds who, when and an id.
+
+    ``client`` is the connection that publishes, where the others know it by a name. ``tags``
+    and ``is_kept`` mean what they mean in `Publication`.
+    """
 
     channel: str
     data: bytes
     idempotency_key: str = ""
+    client: str = ""
+    tags: bytes = b""
+    is_kept: bool = True
+    trace: str = ""
 
 
 class Publication(NamedTuple):
     """A message on its way to the broker, complete but for its position.
 
     ``data`` is one JSON value, encoded. ``time`` is seconds since 1970 by the clock of the
-    replica that publishes.
+    replica that publishes. ``tags`` is an encoded JSON object of texts, or empty. One that is
+    not kept has its place in the channel like any other, but is not in its history. ``trace`` is
+    a ``traceparent`` where somebody follows the message, see `gateway.tracing`.
     """
 
     channel: str
@@ -60,6 +73,24 @@ class Publication(NamedTuple):
     user: str
     time: float
     idempotency_key: str = ""
+    tags: bytes = b""
+    is_kept: bool = True
+    trace: str = ""
+
+
+def parse_trace(text: object) -> str:
+    """The text where it is a ``traceparent`` (W3C Trace Context), "" for anything else."""
+    return text if isinstance(text, str) and _TRACE.fullmatch(text) else ""
+
+
+def message_id(unique: str, client: str) -> str:
+    """The id of a message: it says which client published it, where one did."""
+    return f"{client}.{unique}" if client else unique
+
+
+def client_of(id: str) -> str:
+    """The client that published the message of this id; "" where none did."""
+    return id.rpartition(".")[0]
 
 
 class Receipt(NamedTuple):
@@ -86,3 +117,5 @@ class Message(NamedTuple):
     user: str
     time: float
     position: Position
+    tags: bytes = b""
+    trace: str = ""

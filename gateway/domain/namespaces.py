@@ -22,6 +22,17 @@ class SlowConsumer(StrEnum):
     LATEST_ONLY = "latest_only"
 
 
+class Delta(StrEnum):
+    """What a client of the Centrifuge protocol may ask for instead of whole messages.
+
+    - ``none``;
+    - ``fossil``: what differs from the message before.
+    """
+
+    NONE = "none"
+    FOSSIL = "fossil"
+
+
 class Anyone(StrEnum):
     """Who may, where no role decides.
 
@@ -47,6 +58,10 @@ class Namespace(NamedTuple):
     ``presence``: who listens can be asked for; ``join_leave``: listeners are told who comes and
     goes. Who may see presence or history must be allowed to subscribe, too. ``archive``: what is
     published is also kept for good, or for ``archive_days`` where that is not 0.
+
+    ``reserved_names``: ``$…`` is open only to tokens that name it, and ``…#USER`` to that user.
+    ``personal_channel``: clients of the Centrifuge protocol are subscribed to ``#USER`` of this
+    namespace when they connect.
     """
 
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT
@@ -60,6 +75,9 @@ class Namespace(NamedTuple):
     see_history: Who = Anyone.ANY
     archive: bool = False
     archive_days: int = 0
+    reserved_names: bool = True
+    personal_channel: bool = False
+    delta: Delta = Delta.NONE
 
 
 _EVERYWHERE = Namespace()
@@ -91,6 +109,12 @@ class Namespaces:
             return False
         name = namespace_of(channel)
         return name not in self.named and name not in ("", PERSONAL_NAMESPACE)
+
+    def personal_channels(self, user: str) -> list[str]:
+        """The channels of this user's own to which its clients are subscribed at once."""
+        everywhere = ["#" + user] if self.default.personal_channel else []
+        named = (name for name, each in self.named.items() if each.personal_channel)
+        return [*everywhere, *(f"{name}:#{user}" for name in named)]
 
     @property
     def has_archive(self) -> bool:

@@ -4,7 +4,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from gateway.domain.channels import PERSONAL_NAMESPACE, matches, namespace_of
+from gateway.domain.channels import (
+    PERSONAL_NAMESPACE,
+    is_private,
+    matches,
+    namespace_of,
+    user_of,
+)
 from gateway.domain.errors import Denied
 from gateway.domain.namespaces import Anyone, Namespaces, Who
 
@@ -56,6 +62,15 @@ class Principal:
             raise Denied(f"role: this needs the role {ADMIN_ROLE}")
 
 
+class Backend(Principal):
+    """The operator's own back end, known by a key; no token and no ticket becomes one.
+
+    What namespaces allow their users says nothing about it; its grants do, for all that it does.
+    """
+
+    __slots__ = ()
+
+
 class Decision(NamedTuple):
     """``reason`` starts with the rule that decided.
 
@@ -82,9 +97,13 @@ class Permissions:
         """Never raises, whatever the channel is called; that is checked elsewhere."""
         if self._namespaces.refuses(channel):
             return Decision(False, f"namespace: there is no namespace {namespace_of(channel)}")
+        if isinstance(principal, Backend):
+            return _judge(principal, action, channel, Anyone.ANY)
         namespace = self._namespaces.of(channel)
         if action is Action.PUBLISH:
             return _judge(principal, action, channel, namespace.publish)
+        if namespace.reserved_names and (refusal := _reserved(principal, channel)):
+            return Decision(False, refusal)
         decision = _judge(principal, Action.SUBSCRIBE, channel, namespace.subscribe)
         if action is Action.SUBSCRIBE or not decision.allowed:
             return decision
@@ -114,22 +133,39 @@ def _judge(principal: Principal, action: Action, channel: str, who: Who) -> Deci
     return Decision(True, "role" if isinstance(who, frozenset) else "default")
 
 
+def _reserved(principal: Principal, channel: str) -> str:
+    """Why the name of the channel keeps the principal out; "" where it does not."""
+    patterns = principal.grants.get(Action.SUBSCRIBE)
+    if is_private(channel) and not _is_named(channel, patterns, "$"):
+        return "grant: this channel needs a token that names it"
+    user = user_of(channel)
+    if user and user != principal.subject:
+        # A grant opens it only by its whole sign, or "news*" would open everybody's.
+        before = channel[: len(channel) - len(user)]
+        if not _is_named(channel, patterns, before):
+            return "personal: this channel belongs to another user"
+    return ""
+
+
 def _owns(principal: Principal, channel: str, patterns: tuple[str, ...] | None) -> bool:
     """Whether the channel is nobody's, the principal's own, or opened to it by name."""
     prefix = PERSONAL_NAMESPACE + ":"
-    if not channel.startswith(prefix) or channel == prefix + principal.subject:
+    if isinstance(principal, Backend) or not channel.startswith(prefix):
+        return True
+    if channel == prefix + principal.subject:
         return True
     return _is_named(channel, patterns)
 
 
-def _is_named(channel: str, patterns: tuple[str, ...] | None) -> bool:
+def _is_named(channel: str, patterns: tuple[str, ...] | None, prefix: str | None = None) -> bool:
     """Whether a grant opens a channel that is closed to others.
 
-    It does only where it names the namespace itself: a token for everything public ("*") must
-    not read everybody's mail.
+    It does only where it names the namespace itself, or the ``prefix``: a token for everything
+    public ("*") must not read everybody's mail.
     """
-    namespace = namespace_of(channel)
-    prefix = namespace + ":" if namespace else ""
+    if prefix is None:
+        namespace = namespace_of(channel)
+        prefix = namespace + ":" if namespace else ""
     return any(
         pattern.startswith(prefix) and matches(pattern, channel) for pattern in patterns or ()
     )

@@ -64,6 +64,13 @@ class Subscriptions(Generic[G, S]):
             for channel in channels
         ]
 
+    def sizes(self) -> dict[str, int]:
+        """Every channel with the number of its subscribers."""
+        return {
+            channel: sum(map(len, audience.values()))
+            for channel, audience in self._audiences.items()
+        }
+
     def __contains__(self, channel: str) -> bool:
         return channel in self._audiences
 

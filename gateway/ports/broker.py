@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.domain.errors import GatewayError
 from gateway.domain.history import History, HistoryQuery
@@ -14,6 +14,19 @@ Concerns: TypeAlias = Callable[[str], bool]
 
 def all_channels(channel: str) -> bool:
     return True
+
+
+class BrokerState(NamedTuple):
+    """How the way of messages is, in numbers; of several ways the worst, or their sum.
+
+    ``proof_age_seconds`` is how long ago it was last proved that messages come through, and 0
+    where nothing is in between.
+    """
+
+    proof_age_seconds: float = 0.0
+    reconnects: int = 0
+    foreign_messages: int = 0
+    waiting_messages: int = 0
 
 
 class Listener(Protocol):
@@ -50,11 +63,13 @@ class Broker(Protocol):
     - a published message reaches each replica that subscribed its channel, at most once, and
       the publishing replica gets its own messages the same way as everybody else's;
     - a replica gets nothing of channels that it did not subscribe;
-    - the offsets of one channel rise by exactly one, and messages arrive in their order;
+    - the offsets of one channel rise by exactly one, and messages arrive in their order; they
+      leap where messages may have been lost that nobody can name: after a restart of Redis;
     - giving the position, storing and sending are one step: a receipt means all of it;
     - an idempotency key used twice on a channel publishes once and answers the same receipt;
     - a channel keeps its last messages, as many and as long as its namespace says: a message
-      with a receipt is among them at once; ``tests/contracts/test_history.py`` checks these;
+      with a receipt is among them at once, unless it was published as one that is not kept;
+      ``tests/contracts/test_history.py`` checks these;
     - the position outlives the messages; once it is lost, so is what is left of them, and the
       channel starts again under a new epoch;
     - a signal reaches every replica that is connected, the sender included, at most once.
@@ -77,6 +92,13 @@ class Broker(Protocol):
         """
 
     @abstractmethod
+    async def forget(self, channel: str) -> None:
+        """Keep nothing of what was published until now; the channel goes on counting.
+
+        Raises `Unavailable`; then it may have been done.
+        """
+
+    @abstractmethod
     async def subscribe(self, channel: str) -> None:
         """Return once every message published from now on will reach this replica.
 
@@ -89,11 +111,11 @@ class Broker(Protocol):
         """Stop; takes effect in order with calls of `subscribe` before and after it."""
 
     @abstractmethod
-    async def signal(self, data: bytes) -> int:
+    async def signal(self, data: bytes, near: str = "") -> int:
         """Tell every replica something that is not for clients; raises `Unavailable`.
 
-        Returns how many replicas get it. They get it behind every message that was published
-        before.
+        Returns how many replicas get it. With the name of a channel in ``near`` they get it
+        behind every message that was published on that channel before.
         """
 
     @abstractmethod
@@ -104,6 +126,19 @@ class Broker(Protocol):
     @abstractmethod
     def trouble(self) -> str:
         """Why this replica cannot send and receive right now; "" while it can."""
+
+    def trouble_of(self, channel: str) -> str:
+        """The same for one channel: a broker may be cut off from some of them only."""
+        return self.trouble
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """All that is wrong, also where it concerns some channels only."""
+        return [self.trouble] if self.trouble else []
+
+    @property
+    def state(self) -> BrokerState:
+        return BrokerState()
 
     @abstractmethod
     async def close(self) -> None:

@@ -47,7 +47,7 @@ def encode_json(message: Message) -> bytes:
     # The data is embedded as it was published: decoding and encoding it again would cost time
     # and could change a number's spelling.
     epoch, offset = message.position
-    return b'{"channel":%b,"data":%b,"offset":%d,"epoch":%b,"id":%b,"user":%b,"time":%b}' % (
+    return b'{"channel":%b,"data":%b,"offset":%d,"epoch":%b,"id":%b,"user":%b,"time":%b%b}' % (
         orjson.dumps(message.channel),
         message.data,
         offset,
@@ -55,6 +55,7 @@ def encode_json(message: Message) -> bytes:
         orjson.dumps(message.id),
         orjson.dumps(message.user),
         orjson.dumps(round(message.time, 3)),
+        b',"tags":%b' % message.tags if message.tags else b"",
     )
 
 

@@ -5,16 +5,19 @@ A setting comes from the environment (``GATEWAY_`` and the name below in capital
 ``GATEWAY_CONFIG`` names; the first of these that has it wins. An unknown name is an error.
 """
 
+import math
 from typing import Self
 
 from pydantic import model_validator
 
 from gateway.settings.accounts import AccountSettings
+from gateway.settings.api import ApiSettings
 from gateway.settings.archive import ArchiveSettings
 from gateway.settings.base import PREFIX, source_path
 from gateway.settings.keys import IssuerSettings, RetiredKey
 from gateway.settings.messages import MessageSettings
 from gateway.settings.namespaces import ChannelSettings, NamespaceSettings
+from gateway.settings.operate import LogFormat, OperateSettings
 from gateway.settings.redis import RedisSettings
 from gateway.settings.server import Environment, ServerSettings, SocketDoor
 from gateway.settings.sockets import SocketSettings
@@ -24,6 +27,7 @@ __all__ = [
     "PREFIX",
     "Environment",
     "IssuerSettings",
+    "LogFormat",
     "NamespaceSettings",
     "RetiredKey",
     "Settings",
@@ -32,9 +36,14 @@ __all__ = [
 ]
 
 
+_CLOSING_DOWN_SECONDS = 2  # for Redis, the database and the interpreter
+
+
 # The last base comes first, for Python collects the fields from there.
 class Settings(
+    OperateSettings,
     SocketSettings,
+    ApiSettings,
     ArchiveSettings,
     ChannelSettings,
     MessageSettings,
@@ -81,6 +90,30 @@ class Settings(
                 "not in production"
             )
         return self
+
+    @property
+    def pause_seconds_at_stop(self) -> float:
+        if self.drain_pause_seconds is not None:
+            return self.drain_pause_seconds
+        return 3 if self.env is Environment.PRODUCTION else 0  # a Ctrl-C is not to take long
+
+    @property
+    def closing_seconds_at_stop(self) -> float:
+        if self.drain_seconds is not None:
+            return self.drain_seconds
+        return 10 if self.env is Environment.PRODUCTION else 1
+
+    @property
+    def stop_seconds_max(self) -> int:
+        """What an orchestrator has to wait for before it kills a replica that it stops."""
+        parts = self.pause_seconds_at_stop, self.closing_seconds_at_stop, self.shutdown_seconds
+        return math.ceil(sum(parts)) + _CLOSING_DOWN_SECONDS
+
+    @property
+    def metrics_served(self) -> bool:
+        if self.metrics is not None:
+            return self.metrics
+        return bool(self.metrics_port) or self.env is not Environment.PRODUCTION
 
     @property
     def secret_may_be_made_up(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
-from gateway.domain.namespaces import Anyone, Namespace, Namespaces, SlowConsumer, Who
+from gateway.domain.namespaces import Anyone, Delta, Namespace, Namespaces, SlowConsumer, Who
 from gateway.settings.base import Topic, split_words
 
 NamespaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-.@~#$]{1,100}$")]
@@ -61,6 +61,9 @@ class NamespaceSettings(BaseModel, extra="forbid"):
     see_history: WhoMay | None = None
     archive: bool | None = None
     archive_days: int | None = Field(None, ge=0)
+    reserved_names: bool | None = None
+    personal_channel: bool | None = None
+    delta: Delta | None = None
 
     def over(self, everywhere: Namespace) -> Namespace:
         """What holds here: what is given, and the rest as everywhere."""
@@ -114,6 +117,19 @@ class ChannelSettings(Topic):
         False, description="Keep every message in the database, too, however short history is."
     )
     archive_days: int = Field(0, ge=0, description="How long it is kept there; 0: for ever.")
+    reserved_names: bool = Field(
+        True,
+        description="$NAME is open only to tokens that name it, and NAME#USER to that user.",
+    )
+    personal_channel: bool = Field(
+        False,
+        description="Subscribe clients of the Centrifuge protocol to #USER when they connect.",
+    )
+    delta: Delta = Field(
+        Delta.NONE,
+        description="What differs from the message before, for clients of the Centrifuge protocol "
+        "that ask for it: none or fossil.",
+    )
     leave_delay_seconds: float = Field(
         1.0,
         ge=0,
@@ -146,6 +162,9 @@ class ChannelSettings(Topic):
             see_history=_who(self.see_history_roles),
             archive=self.archive,
             archive_days=self.archive_days,
+            reserved_names=self.reserved_names,
+            personal_channel=self.personal_channel,
+            delta=self.delta,
         )
         return Namespaces(
             everywhere,
@@ -174,6 +193,13 @@ class ChannelSettings(Topic):
             )
         if namespace.archive and not namespace.history_length:
             yield f"{where}archive needs history_messages: from there the messages are taken"
+        if namespace.delta is not Delta.NONE and (
+            namespace.slow_consumer is SlowConsumer.LATEST_ONLY
+        ):
+            yield (
+                f"{where}delta does not go with latest_only: who skips a message can make nothing "
+                "of what differs from it"
+            )
         if namespace.join_leave and not namespace.presence:
             yield f"{where}join_leave needs presence, which says who comes and goes"
         if namespace.join_leave and namespace.slow_consumer is SlowConsumer.LATEST_ONLY:

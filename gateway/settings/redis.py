@@ -7,7 +7,9 @@ from gateway.settings.base import Topic
 
 class RedisSettings(Topic):
     redis_url: SecretStr | None = Field(
-        None, description="redis://, rediss:// or unix://. Unset: one replica, in memory."
+        None,
+        description="One Redis, one of Sentinel, a cluster or shards: the forms are in "
+        "docs/redis.md. Unset: one replica, in memory.",
     )
     redis_prefix: str = Field(
         "gw",

@@ -26,7 +26,8 @@ class SocketDoor(StrEnum):
 class ServerSettings(Topic):
     env: Environment = Field(
         Environment.DEVELOPMENT,
-        description="Chooses defaults only: production hides /docs and demands a secret.",
+        description="Chooses defaults only: production hides /docs and the page at /, and demands "
+        "a secret.",
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on; loopback by default.")
@@ -46,12 +47,12 @@ class ServerSettings(Topic):
     docs: bool | None = Field(
         None, description="Serve /docs and /openapi.json. Default: not in production."
     )
+    page: bool | None = Field(
+        None, description="Serve the page at /, to try things out. Default: not in production."
+    )
     replica: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}",
         description="Name of this replica, unique in the cluster.",
-    )
-    log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="How much is logged."
     )
 
     @field_validator("trusted_proxies")
@@ -90,3 +91,7 @@ class ServerSettings(Topic):
     @property
     def docs_served(self) -> bool:
         return self.env is not Environment.PRODUCTION if self.docs is None else self.docs
+
+    @property
+    def page_served(self) -> bool:
+        return self.env is not Environment.PRODUCTION if self.page is None else self.page

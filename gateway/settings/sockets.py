@@ -36,6 +36,28 @@ class SocketSettings(Topic):
     request_timeout_seconds: float = Field(
         10.0, gt=0, description="How long a request or a handshake may take to arrive."
     )
+    handshakes_per_second_max: int = Field(
+        1000,
+        ge=0,
+        description="New listeners per second; others are told when to come back. 0: no limit.",
+    )
+    handshakes_burst_max: int = Field(
+        20_000,
+        ge=1,
+        description="New listeners at once, after a quiet time: as many as a neighbour may lose.",
+    )
+    drain_pause_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="A stopping replica is not ready for so long before it closes its first "
+        "socket: until every balancer has looked. Default: 3 in production, 0 elsewhere.",
+    )
+    drain_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Over how long a stopping replica closes its sockets. Default: 10 in "
+        "production, 1 elsewhere.",
+    )
     shutdown_seconds: int = Field(
-        10, ge=1, description="How long a stopping replica waits for requests and sockets."
+        10, ge=1, description="How long a stopping replica then waits for requests and sockets."
     )

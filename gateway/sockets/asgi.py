@@ -24,6 +24,7 @@ from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, TOO_BIG, closing_of
 from gateway.sockets.door import FRAME_WIRES, PATH_PREFIX, Door, channel_of, chosen_subprotocol
 from gateway.sockets.http import error_response
+from gateway.sockets.log import ABNORMAL
 from gateway.sockets.outbox import Outbox
 
 _ANSWERS_MAX = 1000
@@ -47,7 +48,7 @@ class AsgiDoor:
         door, upgrade = self._door, _upgrade_of(scope)
         await receive()  # websocket.connect
         if refusal := door.origin_refusal(upgrade.headers):
-            await _deny(refusal, scope, receive, send)
+            await deny(refusal, scope, receive, send)
             return
         address = door.address_of(scope.get("client"), upgrade.headers)
         await AsgiSocket(door, receive, send).serve(upgrade, address)
@@ -68,6 +69,7 @@ class AsgiSocket:
         self._answers: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._closing: asyncio.Future[tuple[int, str]] = asyncio.Future()
+        self._peer_code = ABNORMAL
 
     async def serve(self, upgrade: Upgrade, address: str) -> None:
         door, (_, query, headers) = self._door, upgrade
@@ -121,7 +123,7 @@ class AsgiSocket:
         except InvalidToken as refusal:
             await self._say_goodbye(*closing_of(refusal))
         finally:
-            self._door.leave(session, address)
+            self._door.leave(session, address, self._code())
 
     async def _talk(self, session: Session) -> None:
         reading = self._door.tasks.start(self._read(session), "read")
@@ -167,6 +169,7 @@ class AsgiSocket:
             # Neither this nor a publish need wait for anything; the others want their turn.
             await asyncio.sleep(0)
             if event["type"] == "websocket.disconnect":
+                self._peer_code = event.get("code", ABNORMAL)
                 return
             text = event.get("text")
             if text is None:
@@ -227,6 +230,9 @@ class AsgiSocket:
             self._closing.set_result((code, reason))
             self._wake.set()
 
+    def _code(self) -> int:
+        return self._closing.result()[0] if self._closing.done() else self._peer_code
+
     async def _say_goodbye(self, code: int, reason: str, *behind: asyncio.Task[None]) -> None:
         # A peer that reads nothing would hold the close frame up for ever.
         with contextlib.suppress(TimeoutError, OSError):
@@ -259,7 +265,7 @@ def _upgrade_of(scope: Scope) -> Upgrade:
     return Upgrade(path, query_of(scope), headers_of(scope))
 
 
-async def _deny(refusal: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
+async def deny(refusal: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
     if "websocket.http.response" in scope.get("extensions", {}):
         _, _, problem = error_response(403, refusal.detail).partition(b"\r\n\r\n")
         response = Response(problem, 403, media_type="application/problem+json")

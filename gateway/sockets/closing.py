@@ -4,12 +4,14 @@ A refused client is accepted first and then closed: before the accept, a browser
 learn nothing but 1006.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
-from gateway.domain.errors import GatewayError, LimitReached, TooBig, Unavailable
-
-STOPPING = "stopping"  # the name under which the lifespan state carries what a stop begins with
+from gateway.domain.errors import (
+    Crowded,
+    GatewayError,
+    LimitReached,
+    Restarting,
+    TooBig,
+    Unavailable,
+)
 
 POLICY = 1008
 TOO_BIG = 1009
@@ -20,6 +22,8 @@ OVERLOADED = 1013
 _CODES: dict[type[GatewayError], int] = {
     TooBig: TOO_BIG,
     Unavailable: OVERLOADED,
+    Crowded: OVERLOADED,
+    Restarting: RESTART,
 }
 
 
@@ -30,13 +34,3 @@ def closing_of(error: GatewayError) -> tuple[int, str]:
         code = _CODES.get(type(error), POLICY)
         return code, f"{error.detail}; retry_ms={retry_ms}"
     return _CODES.get(type(error), POLICY), error.detail
-
-
-def note_stop(app_state: Mapping[str, Any]) -> None:
-    """The server stops: whoever leaves from now on is expected to come back elsewhere.
-
-    The server has no hook for that moment, so each connection that it shuts down says it.
-    """
-    begin = app_state.get(STOPPING)
-    if begin is not None:
-        begin()

@@ -6,13 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from websockets.extensions import Extension
 
 from gateway.core.addresses import Network, bucket_of, client_address
 from gateway.core.attendance import Attendance
+from gateway.core.centrifuge.client import Client
+from gateway.core.centrifuge.clients import Clients
+from gateway.core.drain import Drain
 from gateway.core.hub import Hub
-from gateway.core.roster import Roster
+from gateway.core.pacing import Pace
+from gateway.core.roster import Connection, Roster
 from gateway.core.session import Session
 from gateway.core.tasks import Tasks
 from gateway.core.tickets import TicketOffice
@@ -20,7 +25,14 @@ from gateway.core.tokens import TokenVerifier
 from gateway.core.track import Gap, Start
 from gateway.core.wheel import Wheel
 from gateway.domain.channels import check_channel
-from gateway.domain.errors import GatewayError, InvalidRequest, LimitReached, Unavailable
+from gateway.domain.errors import (
+    Crowded,
+    GatewayError,
+    InvalidRequest,
+    InvalidToken,
+    LimitReached,
+    Unavailable,
+)
 from gateway.domain.messages import Message, Position
 from gateway.domain.namespaces import Namespaces, SlowConsumer
 from gateway.domain.principal import Principal
@@ -29,12 +41,14 @@ from gateway.protocols.credentials import SUBPROTOCOL, check_origin, find_token,
 from gateway.protocols.frames import count_frames, last_frame, text_frame
 from gateway.protocols.plain import Format, encode_message, encode_notice
 from gateway.protocols.upgrade import Upgrade
+from gateway.sockets.log import ABNORMAL, SocketLog
 from gateway.sockets.outbox import Outbox
 
 PATH_PREFIX = "/ws/"
 DOOR = "door"  # the name under which the lifespan state carries the `Door`
 logger = logging.getLogger(__name__)
 
+_CROWD_NOTE_SECONDS = 10
 _PARAMETERS = {"token", "ticket", "format", "since", "history"}
 
 
@@ -94,8 +108,11 @@ class SocketCounts:
     joining: int = 0
     accepted: int = 0
     refused: int = 0
+    refused_by_pace: int = 0  # of those
     slow_closed: int = 0
     dead_closed: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)  # by the code of the error
+    dropped: Counter[SlowConsumer] = field(default_factory=Counter)  # messages, by policy
 
 
 @dataclass(slots=True, eq=False)
@@ -105,16 +122,20 @@ class Door:
     hub: Hub
     roster: Roster
     attendance: Attendance
+    drain: Drain
+    pace: Pace
     verifier: TokenVerifier
     tickets: TicketOffice
     check: Callable[[Principal], None]
     trouble: Callable[[], str]
+    trouble_of: Callable[[str], str]
     wheel: Wheel
     tasks: Tasks
     trusted_networks: Sequence[Network]
     allowed_origins: Set[str]
     token_in_url_allowed: bool
     namespaces: Namespaces
+    clients: Clients
     compression_offered: bool
     message_bytes_max: int
     outbox_bytes_max: int
@@ -126,8 +147,11 @@ class Door:
     close_timeout_seconds: int
     expiry_notice_seconds: int
     history_page_max: int
+    log: SocketLog | None = None
     by_address: Counter[str] = field(default_factory=Counter)
     counts: SocketCounts = field(default_factory=SocketCounts)
+    crowd_noted_at: int = -_CROWD_NOTE_SECONDS
+    outboxes: WeakSet[Outbox] = field(default_factory=WeakSet)  # of those who read slowly, mostly
 
     def outbox(
         self,
@@ -136,7 +160,9 @@ class Door:
         last: Callable[[bytes], bytes] = last_frame,
     ) -> Outbox:
         policy = self.namespaces.of(channel).slow_consumer
-        return Outbox(policy, self.outbox_bytes_max, count, last)
+        outbox = Outbox(policy, self.outbox_bytes_max, count, last, self.counts.dropped)
+        self.outboxes.add(outbox)
+        return outbox
 
     def gap_notice(self, session: Session, missing: int) -> bytes:
         """The payload that stands where messages are missing; empty where nothing is to be said."""
@@ -167,8 +193,7 @@ class Door:
         else is asked, and the permission to subscribe is left to the hub, which no door can
         forget to ask.
         """
-        if self.counts.open + self.counts.joining >= self.sockets_max:
-            raise Unavailable("this replica is full", retry_after_seconds=5)
+        self.check_room()
         check_channel(channel)
         if unknown := sorted(query.keys() - _PARAMETERS):
             raise InvalidRequest(f"unknown parameter: {unknown[0][:40]}")
@@ -177,7 +202,7 @@ class Door:
             raise InvalidRequest("format was given twice")
         format = Format.parse(formats[0])
         start = start_of(query, self.history_page_max)
-        if self.trouble():
+        if self.trouble() or self.trouble_of(channel):
             # Nobody would hear anything, and a token that was revoked meanwhile would pass.
             raise Unavailable("this replica has lost touch with the others", retry_after_seconds=2)
         if self.sockets_per_address_max:
@@ -186,15 +211,43 @@ class Door:
             if len(query["ticket"]) != 1 or "token" in query:
                 raise InvalidRequest("a ticket comes alone and once")
             return Admission(None, query["ticket"][0], channel, format, start)
-        token = find_token(
-            headers,
-            query,
-            query_allowed=self.token_in_url_allowed,
-            allowed_origins=self.allowed_origins,
-        )
+        try:
+            token = find_token(
+                headers,
+                query,
+                query_allowed=self.token_in_url_allowed,
+                allowed_origins=self.allowed_origins,
+            )
+        except InvalidToken:
+            self.verifier.failures["missing"] += 1
+            raise
         principal = self.verifier.verify(token.text)
         self._check_user(principal)
         return Admission(principal, "", channel, format, start)
+
+    def check_room(self) -> None:
+        """Raise a `GatewayError` while nobody is let in, whoever it is.
+
+        Asked before anything else: in a storm most of what comes is turned away here, and that
+        has to cost next to nothing.
+        """
+        self.drain.check()
+        if wait := self.pace.wait_seconds():
+            self.counts.refused_by_pace += 1
+            self._note_crowd()
+            raise Crowded(wait)
+        if self.counts.open + self.counts.joining >= self.sockets_max:
+            raise Unavailable("this replica is full", retry_after_seconds=5)
+
+    def _note_crowd(self) -> None:
+        now = self.wheel.now()
+        if now >= self.crowd_noted_at + _CROWD_NOTE_SECONDS:
+            self.crowd_noted_at = now
+            logger.warning(
+                "more sockets come than handshakes_per_second_max lets in; they are told when to "
+                "come back, %d so far",
+                self.counts.refused_by_pace,
+            )
 
     async def redeem(self, ticket: str) -> Principal:
         """The other half of `admit` for a ticket; raises a `GatewayError`."""
@@ -216,26 +269,63 @@ class Door:
 
     def enter(self, session: Session, address: str) -> None:
         """A socket goes live; `leave` has to follow."""
+        self._count_in(session, address)
+        self.attendance.join(session.channel, session.principal.subject)
+        if self.log is not None:
+            self.log.opened(session, session.channel)
+
+    def leave(self, session: Session, address: str, code: int | None = None) -> None:
+        """``code`` is that of the close frame; None where there are none."""
+        self._count_out(session, address)
+        self.attendance.leave(session.channel, session.principal.subject)
+        if self.log is not None:
+            self.log.closed(session, session.channel, code)
+
+    def admit_client(self, address: str) -> None:
+        """`admit` for a socket whose client says who it is, and to what it wants, later on."""
+        self.check_room()
+        if self.trouble():
+            raise Unavailable("this replica has lost touch with the others", retry_after_seconds=2)
+        if self.sockets_per_address_max:
+            self._check_address(bucket_of(address))
+
+    def enter_client(self, client: Client, address: str) -> None:
+        """It has said who it is; raises `LimitReached`, or `leave_client` has to follow."""
+        self._check_user(client.principal)
+        self._count_in(client, address)
+        if self.log is not None:
+            self.log.opened(client, "")
+
+    def leave_client(self, client: Client, address: str, code: int = ABNORMAL) -> None:
+        self._count_out(client, address)
+        if self.log is not None:
+            self.log.closed(client, "", code)
+
+    def _count_in(self, connection: Connection, address: str) -> None:
         self.counts.open += 1
         self.counts.accepted += 1
-        self.roster.join(session)
-        self.attendance.join(session.channel, session.principal.subject)
+        self.roster.join(connection)
         if self.sockets_per_address_max and address:
             self.by_address[bucket_of(address)] += 1
 
-    def leave(self, session: Session, address: str) -> None:
+    def _count_out(self, connection: Connection, address: str) -> None:
         self.counts.open -= 1
-        self.roster.leave(session)
-        self.attendance.leave(session.channel, session.principal.subject)
+        self.roster.leave(connection)
         if self.sockets_per_address_max and address:
             bucket = bucket_of(address)
             self.by_address[bucket] -= 1
             if not self.by_address[bucket]:
                 del self.by_address[bucket]
 
+    def count_refusal(self, refusal: GatewayError) -> None:
+        self.counts.refused += 1
+        self.counts.refusals[refusal.code] += 1
+
     def refused(self, channel: str, refusal: GatewayError) -> None:
         """Count and log it, in the words that the client gets."""
-        self.counts.refused += 1
+        self.count_refusal(refusal)
+        if isinstance(refusal, Crowded):
+            return  # a line for each would cost more than all the rest of it
         name, words = ascii(channel[:200]), ascii(refusal.detail)[1:-1]
         logger.info("a socket on %s was refused: %s", name, words)
 

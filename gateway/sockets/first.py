@@ -8,14 +8,15 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.sockets.door import DOOR, PATH_PREFIX
+from gateway.sockets.flavours import CLIENT_PATH
 from gateway.sockets.http import HEADER_BYTES_MAX, HEADERS_MAX, LimitedHttp
 
 # A whole handshake that needs no parser: in one piece, with nothing in it that could be read in
 # two ways, within every limit above. Parsing it header by header costs a quarter of a connect.
 _PLAIN_HANDSHAKE = re.compile(
-    rb"GET %s[!\"$-~]* HTTP/1\.1\r\n"
+    rb"GET (?:%s[!\"$-~]*|%s(?:\?[!\"$-~]*)?) HTTP/1\.1\r\n"
     rb"(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n){1,%d}\r\n"
-    % (re.escape(PATH_PREFIX).encode(), HEADERS_MAX)
+    % (re.escape(PATH_PREFIX).encode(), re.escape(CLIENT_PATH).encode(), HEADERS_MAX)
 )
 _HAS_UPGRADE = re.compile(
     rb"(?=.*\r\nupgrade:[ \t]*websocket[ \t]*\r\n)"

@@ -4,6 +4,7 @@ uvicorn runs the application and writes; what arrives is read as the native door
 """
 
 import asyncio
+import random
 from typing import Any, cast
 
 from uvicorn.config import Config
@@ -12,7 +13,7 @@ from uvicorn.server import ServerState
 
 from gateway.protocols.frames import close_frame
 from gateway.protocols.upgrade import BadUpgrade, accept_upgrade, parse_upgrade
-from gateway.sockets.closing import OVERLOADED, RESTART, note_stop
+from gateway.sockets.closing import OVERLOADED, RESTART
 from gateway.sockets.http import error_response
 from gateway.sockets.reader import End, Incoming, MessageReader
 
@@ -60,11 +61,11 @@ class HardenedWebSockets(WebSocketsSansIOProtocol):
         super().resume_writing()
 
     def shutdown(self) -> None:
-        note_stop(self.app_state)
         if self._reader is None or self.close_sent:
             super().shutdown()
         else:
-            self._say_goodbye(RESTART, "this replica restarts; retry_ms=1000")
+            retry_ms = random.randint(1000, 3000)
+            self._say_goodbye(RESTART, f"this replica restarts; retry_ms={retry_ms}")
             self.transport.close()
 
     # Called by the application.

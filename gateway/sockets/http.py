@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.sockets.closing import note_stop
+from gateway.core.drain import DRAIN
 
 # A little less than 8 KiB: uvicorn's WebSocket class never answers a longer line, and a line is
 # the URL and the words around it.
@@ -26,6 +26,7 @@ HEADER_BYTES_MAX = 8000
 HEAD_BYTES_MAX = 32768
 HEADERS_MAX = 100
 _LINGER_SECONDS = 2.0
+_UNREAD_SECONDS = 20.0  # where the server's settings have none
 _BODY_HEADERS = {b"content-length", b"transfer-encoding"}
 
 
@@ -73,7 +74,7 @@ class Connection:
 
 
 class LimitedHttp(HttpToolsProtocol):
-    """Refuses heads over the limits above, and requests that stop half-way."""
+    """Refuses heads over the limits above, requests that stop half-way, and unread answers."""
 
     def __init__(
         self,
@@ -94,6 +95,8 @@ class LimitedHttp(HttpToolsProtocol):
         self._refusal: tuple[int, str] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._connection: Connection | None = None
+        self._cut_off: asyncio.TimerHandle | None = None
+        self._unread_seconds = config.ws_ping_timeout or _UNREAD_SECONDS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -101,6 +104,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        self._trust_the_reader()
         super().connection_lost(exc)
         # uvicorn leaves this timer running after an abnormal end, and with it the connection.
         self._unset_keepalive_if_required()
@@ -120,10 +124,55 @@ class LimitedHttp(HttpToolsProtocol):
             self._answer_refusal(*self._refusal)
 
     def shutdown(self) -> None:
-        note_stop(self.app_state)
+        self._unread_seconds = _LINGER_SECONDS
         super().shutdown()
         if self._connection is not None and self._connection.on_shutdown is not None:
             self._connection.on_shutdown()
+        self._end_for_sure()
+
+    # Answers that nobody reads: uvicorn would hold them for ever.
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._connection is None or self._connection.on_shutdown is None:
+            self._doubt_the_reader()  # a stream without an end looks after itself
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._trust_the_reader()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._end_for_sure()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._end_for_sure()
+
+    def _end_for_sure(self) -> None:
+        # A transport that closes waits until its buffer is empty, however long that takes.
+        if self.transport.is_closing():
+            self._trust_the_reader()
+            self._doubt_the_reader()
+
+    def _doubt_the_reader(self) -> None:
+        if self._cut_off is None:
+            unread = self.transport.get_write_buffer_size()
+            self._cut_off = self.loop.call_later(self._unread_seconds, self._look_again, unread)
+
+    def _look_again(self, unread_before: int) -> None:
+        """A large answer may be read slowly, as long as it is read."""
+        self._cut_off = None
+        if self.transport.get_write_buffer_size() < unread_before:
+            self._doubt_the_reader()
+        else:
+            self.transport.abort()
+
+    def _trust_the_reader(self) -> None:
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+            self._cut_off = None
 
     # Parser callbacks.
 
@@ -156,6 +205,10 @@ class LimitedHttp(HttpToolsProtocol):
             self._refuse(431, "the request's head is too long")
         if self._refusal is None:
             super().on_headers_complete()
+            drain = self.app_state.get(DRAIN)
+            if self.cycle is not None and drain is not None and drain.has_begun:
+                # The next request of this client belongs on another replica.
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         if self._refusal is None:
@@ -170,6 +223,7 @@ class LimitedHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._expect_nothing()
+        self._trust_the_reader()  # who has become a socket is none of our business
         busy = self.cycle is not None and not self.cycle.response_complete
         if busy or self.flow.write_paused:
             # The answer would come in the middle of the frames, and the socket would not know

@@ -15,9 +15,10 @@ from websockets.extensions import Extension
 from gateway.core.session import Session
 from gateway.domain.errors import GatewayError, InvalidRequest
 from gateway.protocols.frames import PING_FRAME, close_frame, text_frame
-from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, closing_of
+from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, RESTART, closing_of
 from gateway.sockets.door import Door
 from gateway.sockets.inbox import Inbox
+from gateway.sockets.log import ABNORMAL
 from gateway.sockets.outbox import Outbox
 from gateway.sockets.reader import End, MessageReader
 
@@ -56,7 +57,7 @@ class LiveSocket(asyncio.Protocol):
         # Both are made when the client first says something; an idle listener needs neither.
         self._reader: MessageReader | None = None
         self._extensions: Sequence[Extension] = ()
-        self._inbox: Inbox | None = None
+        self._inbox: Inbox[str] | None = None
         # Made when the peer first reads too slowly.
         self._outbox: Outbox | None = None
         self._is_paused = False
@@ -84,7 +85,7 @@ class LiveSocket(asyncio.Protocol):
         if incoming.reply and self._session is not None:
             self._reply(incoming.reply)
         if incoming.end is not None:
-            self._end(incoming.end)
+            self._end(incoming.end, incoming.closing)
 
     def eof_received(self) -> bool | None:
         return False
@@ -142,17 +143,19 @@ class LiveSocket(asyncio.Protocol):
             return
         self._closing = True
         outbox = self._outbox
-        self._leave()
-        if self._inbox is not None:
-            self._inbox.clear()  # it may not say anything anymore
+        self._leave(code)
+        if self._inbox is not None and code != RESTART:
+            # It may not say anything anymore. A restart is not its fault: what it said before
+            # that is published.
+            self._inbox.clear()
         while outbox and code != OVERLOADED:
             self._transport.write(outbox.take()[1])
         self._transport.write(close_frame(code, reason))
         self._end_soon()
 
-    def _end(self, end: End) -> None:
+    def _end(self, end: End, closing: tuple[int, str] | None) -> None:
         self._closing = True
-        self._leave()
+        self._leave(closing[0] if closing else ABNORMAL)
         if end is End.CLOSED:
             self._transport.close()
         elif self._transport.can_write_eof():
@@ -207,7 +210,7 @@ class LiveSocket(asyncio.Protocol):
         """The handshake is done; what is written to the session from now on goes out."""
         door = self._door
         self._session = session
-        self._send = _direct_send(self._transport)
+        self._send = direct_send(self._transport)
         if self._send is not None:
             # Whatever does not fit into the kernel pauses us: then nothing can overtake it.
             self._transport.set_write_buffer_limits(high=0)
@@ -222,13 +225,13 @@ class LiveSocket(asyncio.Protocol):
             self._notice_due = max(self._expires - door.expiry_notice_seconds, now + 1)
         door.wheel.schedule(self, self._next(now + door.ping_interval_seconds))
 
-    def _leave(self) -> None:
+    def _leave(self, code: int = ABNORMAL) -> None:
         session, self._session = self._session, None
         if session is not None:
             session.leave()
             session.write = _forget
             self._outbox = None
-            self._door.leave(session, self._address)
+            self._door.leave(session, self._address, code)
 
     def tick(self, now: int) -> int:
         """The wheel's visit."""
@@ -267,7 +270,7 @@ class LiveSocket(asyncio.Protocol):
         return min(second, self._notice_due) if self._notice_due else second
 
 
-def _direct_send(transport: asyncio.Transport) -> Callable[[bytes], int] | None:
+def direct_send(transport: asyncio.Transport) -> Callable[[bytes], int] | None:
     """The kernel socket's ``send``; None where bytes are changed on their way, as by TLS."""
     kernel_socket = getattr(transport, "_sock", None)
     return kernel_socket.send if isinstance(kernel_socket, socket.socket) else None

@@ -15,7 +15,7 @@ from gateway.core.session import Session
 from gateway.domain.errors import GatewayError
 from gateway.domain.principal import Principal
 from gateway.protocols.upgrade import BadUpgrade, Upgrade, accept_upgrade, parse_upgrade
-from gateway.sockets.closing import RESTART, note_stop
+from gateway.sockets.centrifuge import CentrifugeSocket
 from gateway.sockets.door import (
     COMPRESSED_WIRES,
     DOOR,
@@ -26,11 +26,10 @@ from gateway.sockets.door import (
     channel_of,
     chosen_subprotocol,
 )
+from gateway.sockets.flavours import CLIENT_PATH, client_subprotocol
 from gateway.sockets.hardened import HardenedWebSockets
 from gateway.sockets.http import error_response
 from gateway.sockets.live import LiveSocket
-
-_RETRY_MS_ON_RESTART = 1000
 
 
 class NativeSocket(LiveSocket):
@@ -72,9 +71,8 @@ class NativeSocket(LiveSocket):
 
     def shutdown(self) -> None:
         """Part of the server's stop; the client is told when to come back."""
-        note_stop(self._app_state)
         if self._early is None:
-            self.close(RESTART, f"this replica restarts; retry_ms={_RETRY_MS_ON_RESTART}")
+            self.refuse(self._door.drain.farewell())
         else:
             self._transport.abort()
 
@@ -85,7 +83,8 @@ class NativeSocket(LiveSocket):
         door: Door | None = self._app_state.get(DOOR)
         try:
             upgrade = parse_upgrade(head)
-            if door is None or not upgrade.path.startswith(PATH_PREFIX):
+            is_client = upgrade.path == CLIENT_PATH
+            if door is None or not (is_client or upgrade.path.startswith(PATH_PREFIX)):
                 # uvicorn sets this object as the protocol when we return; not before that.
                 asyncio.get_running_loop().call_soon(self._pass_on, head)
                 return
@@ -93,7 +92,8 @@ class NativeSocket(LiveSocket):
                 raise BadUpgrade(403, refusal.detail)
             compression = door.compression(upgrade)
             header = compression and compression[0]
-            response = accept_upgrade(upgrade, chosen_subprotocol(upgrade), header)
+            choose = client_subprotocol if is_client else chosen_subprotocol
+            response = accept_upgrade(upgrade, choose(upgrade), header)
         except BadUpgrade as bad:
             self._transport.write(error_response(bad.status, bad.detail, bad.headers))
             self._transport.close()
@@ -101,6 +101,9 @@ class NativeSocket(LiveSocket):
         self._door = door
         if compression:
             self._extensions = (compression[1],)
+        if is_client:
+            asyncio.get_running_loop().call_soon(self._become_client, upgrade, response)
+            return
         self._admit(upgrade, response)
 
     def _admit(self, upgrade: Upgrade, response: bytes) -> None:
@@ -169,6 +172,12 @@ class NativeSocket(LiveSocket):
     def _hold(self, batch: bytes) -> None:
         if self._early is not None:
             self._early.append(batch)
+
+    def _become_client(self, upgrade: Upgrade, response: bytes) -> None:
+        self._server_state.connections.discard(cast(Any, self))
+        client = CentrifugeSocket(self._door, self._server_state)
+        self._transport.set_protocol(client)
+        client.open(self._transport, upgrade, response, self._extensions)
 
     def _pass_on(self, head: bytes) -> None:
         self._server_state.connections.discard(cast(Any, self))

@@ -1,6 +1,6 @@
 """What waits for a reader that cannot keep up, within a limit in bytes."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from gateway.domain.namespaces import SlowConsumer
@@ -17,7 +17,17 @@ class Outbox:
     unless it is said otherwise.
     """
 
-    __slots__ = ("_batches", "_bytes", "_bytes_max", "_count", "_dropped", "_last", "_policy")
+    __slots__ = (
+        "__weakref__",
+        "_batches",
+        "_bytes",
+        "_bytes_max",
+        "_count",
+        "_dropped",
+        "_last",
+        "_totals",
+        "policy",
+    )
 
     def __init__(
         self,
@@ -25,8 +35,11 @@ class Outbox:
         bytes_max: int,
         count: Callable[[bytes], int] = count_frames,
         last: Callable[[bytes], bytes] = last_frame,
+        totals: Counter[SlowConsumer] | None = None,
     ) -> None:
-        self._policy = policy
+        """``totals`` is where dropped messages are counted by policy, for all outboxes."""
+        self._totals = Counter() if totals is None else totals
+        self.policy = policy
         self._bytes_max = bytes_max
         self._count = count
         self._last = last
@@ -39,18 +52,18 @@ class Outbox:
 
         Return False when it does not fit and nothing may be dropped: the reader has to go.
         """
-        if self._policy is SlowConsumer.LATEST_ONLY and (self._batches or elsewhere):
+        if self.policy is SlowConsumer.LATEST_ONLY and (self._batches or elsewhere):
             # Only who lags gets less: with nothing before it, a batch goes out as it is.
             self._drop(len(self._batches))
             newest = self._last(batch)
-            self._dropped += self._count(batch) - 1
+            self._note_dropped(self._count(batch) - 1)
             self._append(newest)
             return True
         self._append(batch)
         room = self._bytes_max - elsewhere
         if self._bytes <= room:
             return True
-        if self._policy is SlowConsumer.DISCONNECT:
+        if self.policy is SlowConsumer.DISCONNECT:
             return False
         while self._bytes > room and len(self._batches) > 1:
             self._drop(1)
@@ -82,4 +95,8 @@ class Outbox:
         for _ in range(count):
             batch = self._batches.popleft()
             self._bytes -= len(batch)
-            self._dropped += self._count(batch)
+            self._note_dropped(self._count(batch))
+
+    def _note_dropped(self, count: int) -> None:
+        self._dropped += count
+        self._totals[self.policy] += count

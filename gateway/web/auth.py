@@ -6,7 +6,7 @@ from fastapi import Request
 
 from gateway.core.addresses import Network, client_address
 from gateway.core.tokens import TokenVerifier
-from gateway.domain.errors import InvalidRequest
+from gateway.domain.errors import InvalidRequest, InvalidToken
 from gateway.domain.principal import Principal
 from gateway.protocols.credentials import check_csrf, check_origin, find_token
 
@@ -38,12 +38,16 @@ class Callers:
         query: dict[str, list[str]] = {}
         if "token" in request.query_params:
             query["token"] = request.query_params.getlist("token")
-        token = find_token(
-            request.headers,
-            query,
-            query_allowed=self._token_in_url_allowed,
-            allowed_origins=self._allowed_origins,
-        )
+        try:
+            token = find_token(
+                request.headers,
+                query,
+                query_allowed=self._token_in_url_allowed,
+                allowed_origins=self._allowed_origins,
+            )
+        except InvalidToken:
+            self._verifier.failures["missing"] += 1
+            raise
         if token.is_cookie and request.method not in _SAFE_METHODS:
             check_csrf(request.headers)
         return self._verifier.verify(token.text)

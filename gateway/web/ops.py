@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from gateway.domain.errors import Unavailable
 
 Readiness = Callable[[], str]
+Troubles = Callable[[], Sequence[str]]
 Statistics = Callable[[], dict[str, int]]
 CountLogins = Callable[[], Awaitable[int]]
 Jwks = Callable[[], Mapping[str, Any]]
@@ -47,6 +48,7 @@ def router(
     redis_used: bool,
     readiness: Readiness,
     redis_trouble: Readiness,
+    redis_troubles: Troubles,
     statistics: Statistics,
     count_logins: CountLogins,
     jwks: Jwks,
@@ -73,13 +75,19 @@ def router(
     async def health() -> JSONResponse:
         """How this replica is, for people. 503 while it is not ready."""
         trouble = readiness()
-        redis = ("unreachable" if redis_trouble() else "connected") if redis_used else "not used"
+        troubles = list(redis_troubles())
+        redis = "not used"
+        if redis_used:
+            lost = "unreachable" if redis_trouble() else "partly unreachable"
+            redis = lost if troubles else "connected"
         logins = await login_count.value()
         return JSONResponse(
             {
                 "status": "unhealthy" if trouble else "healthy",
+                "reason": trouble or None,
                 "database": "unreachable" if logins is None else "connected",
                 "redis": redis,
+                "redis_troubles": troubles,
                 "live_tokens": logins,
                 "redis_tokens": logins,  # the name that clients of older services look for
                 "replica": replica,

@@ -3,6 +3,7 @@
 import http
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 import orjson
@@ -13,7 +14,9 @@ from starlette.requests import ClientDisconnect
 
 from gateway.domain.errors import (
     Conflict,
+    Crowded,
     Denied,
+    ExpiredToken,
     GatewayError,
     InvalidChannel,
     InvalidCredentials,
@@ -22,12 +25,15 @@ from gateway.domain.errors import (
     KeyReused,
     LimitReached,
     NotFound,
+    Restarting,
     TooBig,
     Unavailable,
 )
+from gateway.web.access import REQUEST_ID
 
 _STATUSES: dict[type[GatewayError], int] = {
     InvalidToken: 401,
+    ExpiredToken: 401,
     InvalidCredentials: 401,
     Denied: 403,
     NotFound: 404,
@@ -38,6 +44,8 @@ _STATUSES: dict[type[GatewayError], int] = {
     KeyReused: 422,
     LimitReached: 429,
     Unavailable: 503,
+    Crowded: 503,
+    Restarting: 503,
 }
 
 logger = logging.getLogger(__name__)
@@ -61,13 +69,13 @@ def problem_of(error: GatewayError) -> dict[str, object]:
     return problem
 
 
-def respond(error: GatewayError) -> Response:
+def respond(error: GatewayError, request_id: str = "") -> Response:
     headers = {}
     if isinstance(error, InvalidToken | InvalidCredentials):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, LimitReached | Unavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
-    return _response(problem_of(error), headers)
+    return _response(problem_of(error), headers, request_id)
 
 
 def note_refusal(what: str, error: GatewayError) -> None:
@@ -76,14 +84,18 @@ def note_refusal(what: str, error: GatewayError) -> None:
         logger.info("%s was refused: %s", what, ascii(error.detail)[1:-1])
 
 
-def install(app: FastAPI) -> None:
-    """Make every error response of the application a problem object."""
+def install(app: FastAPI, refusals: Counter[str]) -> None:
+    """Make every error response of the application a problem object.
+
+    ``refusals`` counts errors in the domain's words, by their code.
+    """
 
     @app.exception_handler(GatewayError)
     async def refused(request: Request, error: GatewayError) -> Response:
         # The path without its query, where tokens stand.
         note_refusal(f"{request.method} {request.url.path[:200]!a}", error)
-        return respond(error)
+        refusals[error.code] += 1
+        return respond(error, _id_of(request))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
@@ -93,17 +105,22 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return _response(_problem(422, f"{where}: {first['msg']}", "invalid_request"), {})
+        problem = _problem(422, f"{where}: {first['msg']}", "invalid_request")
+        return _response(problem, {}, _id_of(request))
 
     @app.exception_handler(HTTPException)
     async def refused_by_framework(request: Request, error: HTTPException) -> Response:
         code = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        return _response(_problem(error.status_code, str(error.detail), code), error.headers or {})
+        problem = _problem(error.status_code, str(error.detail), code)
+        return _response(problem, error.headers or {}, _id_of(request))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         # The server logs the traceback; the caller learns nothing about our inside.
-        return _response(_problem(500, "something went wrong here", "internal"), {})
+        # The middleware that names requests has been left by now.
+        request_id = _id_of(request)
+        problem = _problem(500, "something went wrong here", "internal")
+        return _response(problem, {"X-Request-ID": request_id} if request_id else {}, request_id)
 
 
 def _problem(status: int, detail: str, code: str) -> dict[str, object]:
@@ -116,7 +133,15 @@ def _problem(status: int, detail: str, code: str) -> dict[str, object]:
     }
 
 
-def _response(problem: dict[str, object], headers: Mapping[str, str]) -> Response:
+def _id_of(request: Request) -> str:
+    return str(request.scope.get(REQUEST_ID, ""))
+
+
+def _response(
+    problem: dict[str, object], headers: Mapping[str, str], request_id: str = ""
+) -> Response:
+    if request_id:
+        problem["request_id"] = request_id
     return Response(
         orjson.dumps(problem),
         status_code=int(str(problem["status"])),

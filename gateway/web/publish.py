@@ -1,7 +1,9 @@
 """Publishing over HTTP: one message in three forms, or many in one request."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -15,6 +17,11 @@ from gateway.web.bodies import flag, json_object, media_type, read_body
 from gateway.web.problems import note_refusal, problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+Traced: TypeAlias = Callable[[str, str], AbstractContextManager[str]]
+"""Takes the caller's ``traceparent``, and what is published to."""
+
+_NO_TRACE = nullcontext("")
 
 _SINGLE_BODY = {
     "requestBody": {
@@ -50,7 +57,10 @@ def router(
     *,
     request_bytes_max: int,
     batch_messages_max: int,
+    publishing: Traced | None = None,
 ) -> APIRouter:
+    """``publishing`` goes around each publish, and gives the trace that its messages carry."""
+    publishing = publishing or _untraced
     routes = APIRouter(tags=["publish"])
 
     @routes.post("/publish/{channel:path}", openapi_extra=_SINGLE_BODY)
@@ -63,7 +73,8 @@ def router(
         wants_receipt = flag(request, "receipt")
         key = _idempotency_key(request)
         data = await _single_data(request, request_bytes_max)
-        receipt = await hub.publish(principal, Draft(channel, data, key))
+        with publishing(request.headers.get("traceparent", ""), channel) as trace:
+            receipt = await hub.publish(principal, Draft(channel, data, key, trace=trace))
         headers = {"Idempotent-Replayed": "true"} if receipt.replayed else None
         answer = _published(receipt)
         if wants_receipt:
@@ -86,7 +97,9 @@ def router(
         key = _idempotency_key(request)
         body = json_object(request, await read_body(request, request_bytes_max))
         drafts = _drafts(body, key, batch_messages_max)
-        outcomes = await hub.publish_many(principal, drafts)
+        with publishing(request.headers.get("traceparent", ""), "a batch") as trace:
+            drafts = [draft._replace(trace=trace) for draft in drafts] if trace else drafts
+            outcomes = await hub.publish_many(principal, drafts)
         if isinstance(outcomes[0], Unavailable) and all(
             isinstance(outcome, Unavailable) for outcome in outcomes
         ):
@@ -94,6 +107,10 @@ def router(
         return _json({"results": [_entry(outcome) for outcome in outcomes]})
 
     return routes
+
+
+def _untraced(traceparent: str, what: str) -> AbstractContextManager[str]:
+    return _NO_TRACE
 
 
 def _published(receipt: Receipt) -> dict[str, object]:

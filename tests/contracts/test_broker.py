@@ -18,6 +18,7 @@ from tests.support.brokers import (
     publication,
     running,
 )
+from tests.support.servers import RedisServer
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +27,33 @@ def fake_redis_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "valkey", "shards", "cluster"])
 def adapter(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 def prefix() -> str:
-    return f"test-{secrets.token_hex(4)}"
+    return f"gw:{secrets.token_hex(4)}"
 
 
 @pytest.fixture
 def broker(adapter: str, prefix: str, request: pytest.FixtureRequest) -> Broker:
     if adapter == "memory":
         return make_memory_broker()
-    if adapter == "fakeredis":
-        return make_redis_broker(request.getfixturevalue("fake_redis_url"), prefix)
-    return make_redis_broker(request.getfixturevalue("redis_server").url, prefix)
+    return make_redis_broker(url_of(adapter, request), prefix)
+
+
+def url_of(adapter: str, request: pytest.FixtureRequest) -> str:
+    if adapter in ("redis", "valkey"):
+        server: RedisServer = request.getfixturevalue(f"{adapter}_server")
+        return server.url
+    fixtures = {
+        "fakeredis": "fake_redis_url",
+        "shards": "redis_shards_url",
+        "cluster": "redis_cluster_url",
+    }
+    return str(request.getfixturevalue(fixtures[adapter]))
 
 
 @pytest.fixture
@@ -230,10 +241,7 @@ async def second(
     if adapter == "memory":
         yield None
         return
-    fixture = "fake_redis_url" if adapter == "fakeredis" else "redis_server"
-    value = request.getfixturevalue(fixture)
-    url = value if isinstance(value, str) else value.url
-    async with running(make_redis_broker(url, prefix)) as replica:
+    async with running(make_redis_broker(url_of(adapter, request), prefix)) as replica:
         yield replica
 
 
@@ -283,11 +291,45 @@ async def test_a_signal_comes_behind_what_was_published_before_it(replica: Repli
     await replica.broker.subscribe("room")
     for n in range(20):
         await publish(replica.broker, "room", b"%d" % n)
-        assert await replica.broker.signal(b"%d" % n) == 1
+        assert await replica.broker.signal(b"%d" % n, near="room") == 1
     await replica.inbox.wait_for_signals(20)
     before = replica.inbox.messages_before_signals
     assert all(count > n for n, count in enumerate(before)), before
 
 
 async def test_a_replica_is_told_that_it_listens(replica: Replica) -> None:
-    assert replica.inbox.connections == 1
+    for n in range(50):
+        assert [concerns(f"room{n}") for concerns in replica.inbox.concerns].count(True) == 1
+
+
+async def test_a_batch_for_many_channels_is_answered_in_its_order(replica: Replica) -> None:
+    names = [f"room{n % 50}" for n in range(500)]
+    for name in set(names):
+        await replica.broker.subscribe(name)
+    outcomes = await replica.broker.publish(
+        [publication(name, b"%d" % n) for n, name in enumerate(names)]
+    )
+    messages = await replica.inbox.wait_for(500)
+
+    places = [(o.channel, o.position.offset) for o in outcomes if isinstance(o, Receipt)]
+    assert places == [(name, n // 50 + 1) for n, name in enumerate(names)]
+    for name in set(names):
+        heard = [int(message.data) for message in messages if message.channel == name]
+        assert heard == [n for n, other in enumerate(names) if other == name]
+
+
+async def test_every_replica_gets_a_signal_once(replica: Replica, second: Replica | None) -> None:
+    others = [replica] if second is None else [replica, second]
+    for near in ("", *(f"room{n}" for n in range(20))):
+        assert await replica.broker.signal(near.encode(), near=near) == len(others)
+    for other in others:
+        assert len(await other.inbox.wait_for_signals(21)) == 21
+    await replica.broker.signal(b"end")
+    for other in others:
+        assert len(set(await other.inbox.wait_for_signals(22))) == 22
+
+
+async def test_without_trouble_no_channel_has_any(replica: Replica) -> None:
+    assert replica.broker.trouble == ""
+    assert replica.broker.troubles == []
+    assert {replica.broker.trouble_of(f"room{n}") for n in range(50)} == {""}

@@ -147,10 +147,9 @@ async def test_a_lost_table_is_told_from_a_lost_lease(table: Table) -> None:
 async def test_a_channel_that_redis_dropped_is_brought_back(table: Table) -> None:
     one = await table.join("one", 5)
     await announce(one, alice=1, bob=1)
-    assert table.redis is not None
     keys = table.keys
     held = keys.held("room", one._holder)  # type: ignore[attr-defined]
-    await table.redis.delete(held, keys.members("room"), keys.member_names("room"))
+    await table.redis_of("room").delete(held, keys.members("room"), keys.member_names("room"))
 
     assert await one.announce({"room": {"carol": 1}}) == Announced([], False)
     assert await one.renew() is Lease.EMPTIED

@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from gateway.adapters.redis.connection import connect
+from gateway.adapters.redis.keys import Keys
 from gateway.domain.errors import Unavailable
 from gateway.ports.channel_presence import (
     NOBODY,
@@ -75,7 +76,7 @@ async def test_a_channel_left_for_good_leaves_nothing_behind(table: Table) -> No
     await presence.renew()
     if table.redis is not None:
         for number in range(20):
-            assert not await table.redis.exists(
+            assert not await table.redis_of(f"c{number}").exists(
                 table.keys.members(f"c{number}"), table.keys.member_names(f"c{number}")
             )
         assert not await table.redis.exists(table.keys.holdings(presence._holder))  # type: ignore[attr-defined]
@@ -192,7 +193,7 @@ async def test_in_a_race_exactly_one_replica_reports_each_crossing(table: Table)
 
 async def test_a_table_out_of_reach_is_unavailable() -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
-    table = Table(connect(url, timeout_seconds=1, connections_max=2), url)
+    table = Table(connect(url, timeout_seconds=1, connections_max=2), url, Keys("gw"))
     presence = table.make("one")
     for question in (
         presence.renew,

@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.connection import connect
+from gateway.adapters.redis.broker import RedisBroker
 from gateway.adapters.redis.keys import Keys
-from gateway.domain.errors import Unavailable
+from gateway.adapters.redis.parts import PartedBroker
+from gateway.domain.errors import KeyReused, Unavailable
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import BEGINNING, Position, Receipt
 from gateway.domain.namespaces import Namespace
@@ -104,16 +105,26 @@ class MemoryStore(Store):
 class RedisStore(Store):
     """Deletes what Redis would: the same, and at once."""
 
-    def __init__(self, replica: Replica, redis: Redis, keys: Keys) -> None:
+    def __init__(self, replica: Replica, keys: Keys) -> None:
         super().__init__(replica)
-        self.redis = redis
         self.keys = keys
 
+    def redis_of(self, channel: str) -> Redis:
+        broker = self.replica.broker
+        part = broker.part_of(channel) if isinstance(broker, PartedBroker) else broker
+        assert isinstance(part, RedisBroker)
+        return part.redis
+
+    @property
+    def redis(self) -> Redis:
+        """Where there is only one."""
+        return self.redis_of("")
+
     async def lapse_history(self, channel: str) -> None:
-        await self.redis.delete(self.keys.stream(channel))
+        await self.redis_of(channel).delete(self.keys.stream(channel))
 
     async def lapse_position(self, channel: str) -> None:
-        await self.redis.delete(self.keys.state(channel))
+        await self.redis_of(channel).delete(self.keys.state(channel))
 
 
 @dataclass
@@ -127,22 +138,26 @@ class Clock:
 @contextlib.asynccontextmanager
 async def redis_store(url: str, *, timeout_seconds: float = 5.0) -> AsyncIterator[RedisStore]:
     prefix = f"gw:{secrets.token_hex(4)}"
-    redis = connect(url, timeout_seconds=5, connections_max=2)
     broker = make_redis_broker(url, prefix, RETENTION, timeout_seconds)
     async with running(broker) as replica:
-        yield RedisStore(replica, redis, Keys(prefix))
-    await redis.aclose()
+        yield RedisStore(replica, Keys(prefix))
+    await broker.close()
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "shards", "cluster"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         clock = Clock()
         async with running(make_memory_broker(RETENTION, clock)) as replica:
             yield MemoryStore(replica, clock)
         return
-    name = "fakeredis_url" if request.param == "fakeredis" else "cluster_redis_url"
-    async with redis_store(request.getfixturevalue(name)) as store:
+    names = {
+        "fakeredis": "fakeredis_url",
+        "redis": "cluster_redis_url",
+        "shards": "redis_shards_url",
+        "cluster": "redis_cluster_url",
+    }
+    async with redis_store(request.getfixturevalue(names[request.param])) as store:
         yield store
 
 
@@ -218,6 +233,60 @@ async def test_what_is_not_kept_is_missing(store: Store) -> None:
     first, last = await store.publish("none:a", 2)
     assert await store.offsets("none:a", first) == ([], False)
     assert await store.offsets("none:a", last) == ([], True)
+
+
+async def test_one_that_is_not_to_be_kept_has_its_place_and_is_missing(store: Store) -> None:
+    await store.broker.subscribe("room")
+    one, two, three = (publication("room", b"%d" % n) for n in range(3))
+    await store.broker.publish([one, two._replace(is_kept=False), three])
+    delivered = await store.replica.inbox.wait_for(3)
+    assert [message.position.offset for message in delivered] == [1, 2, 3]
+    assert [message.data for message in delivered] == [b"0", b"1", b"2"]
+    assert await store.offsets("room") == ([1, 3], True)
+    assert await store.offsets("room", delivered[0].position) == ([3], False)
+
+
+async def test_tags_are_delivered_and_kept(store: Store) -> None:
+    await store.broker.subscribe("room")
+    tags = '{"kind":"a","ñ":"é\\n"}'.encode()
+    tagged = publication("room", key="k1")._replace(tags=tags)
+    for _ in range(2):
+        (outcome,) = await store.broker.publish([tagged])
+        assert isinstance(outcome, Receipt)
+    (other,) = await store.broker.publish([tagged._replace(tags=b"")])
+    assert isinstance(other, KeyReused)
+    await store.broker.publish([publication("room")])
+    delivered = await store.replica.inbox.wait_for(2)
+    assert [message.tags for message in delivered] == [tags, b""]
+    assert (await store.ask("room")).messages == delivered
+
+
+async def test_what_is_forgotten_is_gone_and_the_position_goes_on(store: Store) -> None:
+    first, last = await store.publish("room", 2)
+    await store.publish("other", 2)
+    await store.broker.forget("room")
+    assert await store.ask("room") == History([], last, True)
+    assert await store.offsets("room", first) == ([], False)
+    assert await store.offsets("room", last) == ([], True)
+    assert await store.offsets("other") == ([1, 2], True)
+    (after,) = await store.publish("room")
+    assert after == Position(last.epoch, 3)
+    assert await store.offsets("room") == ([3], True)
+
+
+async def test_forgetting_what_was_never_used_changes_nothing(store: Store) -> None:
+    await store.broker.forget("room")
+    assert await store.ask("room") == History([], BEGINNING, True)
+
+
+async def test_what_is_published_while_it_is_forgotten_is_whole_or_gone(store: Store) -> None:
+    for n in range(20):
+        published, *_ = await asyncio.gather(
+            store.publish("room"), store.broker.forget("room"), store.ask("room")
+        )
+        assert [position.offset for position in published] == [n + 1]
+    kept, _ = await store.offsets("room")
+    assert kept in ([], [20])
 
 
 # Which part of it.
@@ -557,7 +626,7 @@ async def test_every_replica_reads_the_same(redis_server: RedisServer) -> None:
     async with redis_store(redis_server.url) as first:
         prefix = first.keys.prefix
         async with running(make_redis_broker(redis_server.url, prefix, RETENTION)) as other:
-            second = RedisStore(other, first.redis, first.keys)
+            second = RedisStore(other, first.keys)
             for n in range(20):
                 await (first, second)[n % 2].publish("room")
                 assert await first.ask("room") == await second.ask("room")
@@ -584,7 +653,9 @@ async def test_questions_do_not_travel_with_the_messages(on_redis: RedisStore) -
     await on_redis.ask("room")
     replica = on_redis.keys.prefix
     names = [client["name"] for client in await on_redis.redis.client_list()]
-    assert (names.count(f"gateway-{replica}"), names.count(f"gateway-{replica}-history")) == (1, 1)
+    ours = [name for name in names if name.startswith(f"gateway-{replica}")]
+    # The third one listens.
+    assert sorted(name.count("-history") for name in ours) == [0, 0, 1]
 
 
 async def test_when_the_gateway_stops_nobody_waits_for_ever() -> None:

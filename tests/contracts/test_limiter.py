@@ -21,20 +21,26 @@ from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.limiter import RedisLimiter
 from gateway.domain.errors import Unavailable
 from gateway.ports.limiter import Limiter, Rate
+from tests.support.brokers import assembled
 from tests.support.servers import RedisServer, free_port
 
 SLOW = Rate(burst=3, per_seconds=60)
 FAST = Rate(burst=2, per_seconds=0.05)
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "cluster"])
 async def limiter(request: pytest.FixtureRequest) -> AsyncIterator[Limiter]:
     if request.param == "memory":
         yield MemoryLimiter()
         return
+    keys = Keys(f"gw:{secrets.token_hex(4)}")
+    if request.param == "cluster":
+        async with assembled(request.getfixturevalue("redis_cluster_url"), keys.prefix) as made:
+            yield RedisLimiter(made.redis_for(keys.bucket("")), keys)
+        return
     name = "fakeredis_url" if request.param == "fakeredis" else "cluster_redis_url"
     redis = connect(request.getfixturevalue(name), timeout_seconds=5, connections_max=10)
-    yield RedisLimiter(redis, Keys(f"gw:{secrets.token_hex(4)}"))
+    yield RedisLimiter(redis, keys)
     await redis.aclose()
 
 

@@ -25,6 +25,7 @@ from gateway.ports.news import Mark, News
 from tests.support.brokers import (
     RETENTION,
     Retention,
+    assemble,
     make_memory_broker,
     make_redis_broker,
     publication,
@@ -69,21 +70,26 @@ def make_news(redis: Redis, keys: Keys) -> RedisNews:
     return RedisNews(redis, keys, lease_seconds=LEASE_SECONDS, mark_seconds=100)
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "shards", "cluster"])
 async def newsroom(request: pytest.FixtureRequest) -> AsyncIterator[Newsroom]:
     if request.param == "memory":
         news = MemoryNews()
         async with running(make_memory_broker(ARCHIVING, news=news)) as replica:
             yield Newsroom(replica.broker, news, news, None)
         return
-    name = "fakeredis_url" if request.param == "fakeredis" else "cluster_redis_url"
-    url = request.getfixturevalue(name)
-    prefix = f"gw:{secrets.token_hex(4)}"
-    redis = connect(url, timeout_seconds=5, connections_max=10)
-    keys = Keys(prefix)
-    async with running(make_redis_broker(url, prefix, ARCHIVING)) as replica:
+    names = {
+        "fakeredis": "fakeredis_url",
+        "redis": "cluster_redis_url",
+        "shards": "redis_shards_url",
+        "cluster": "redis_cluster_url",
+    }
+    url = request.getfixturevalue(names[request.param])
+    keys = Keys(f"gw:{secrets.token_hex(4)}")
+    made = assemble(url, keys.prefix, ARCHIVING)
+    async with running(made.broker) as replica:
+        redis = made.redis_for(keys.archive_marks)
         yield Newsroom(replica.broker, make_news(redis, keys), make_news(redis, keys), redis)
-    await redis.aclose()
+    await made.broker.close()
 
 
 async def test_a_channel_is_marked_when_its_receipt_is_there(newsroom: Newsroom) -> None:

@@ -11,7 +11,7 @@ from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.presence import RedisPresence
 from gateway.ports.presence import Presence
-from tests.support.brokers import fake_redis
+from tests.support.brokers import assembled, fake_redis
 
 LEASE_SECONDS = 0.5
 
@@ -25,19 +25,26 @@ def fake_redis_url() -> Iterator[str]:
 
 
 # The memory adapter has one replica by nature, and no lease that could run out.
-across_replicas = pytest.mark.parametrize("make", ["fakeredis", "redis"], indirect=True)
+across_replicas = pytest.mark.parametrize("make", ["fakeredis", "redis", "cluster"], indirect=True)
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "cluster"])
 async def make(request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     if request.param == "memory":
         yield lambda replica: MemoryPresence(replica=replica)
+        return
+    keys = Keys(f"gw:{secrets.token_hex(4)}")
+    if request.param == "cluster":
+        async with assembled(request.getfixturevalue("redis_cluster_url"), keys.prefix) as made:
+            redis = made.redis_for(keys.replicas)
+            yield lambda replica: RedisPresence(
+                redis, keys, replica=replica, lease_seconds=LEASE_SECONDS
+            )
         return
     fixture = "fake_redis_url" if request.param == "fakeredis" else "redis_server"
     value = request.getfixturevalue(fixture)
     url = value if isinstance(value, str) else value.url
     redis = connect(url, timeout_seconds=2, connections_max=5)
-    keys = Keys(f"test-{secrets.token_hex(4)}")
     yield lambda replica: RedisPresence(redis, keys, replica=replica, lease_seconds=LEASE_SECONDS)
     await redis.aclose()
 

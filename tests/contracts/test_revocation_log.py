@@ -1,6 +1,7 @@
 """The promises of `gateway.ports.revocation_log`, on every adapter."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from gateway.adapters.redis.revocation_log import RedisRevocationLog
 from gateway.adapters.sql.revocation_log import SqlRevocationLog
 from gateway.domain.revocations import Revocation, RevocationKind
 from gateway.ports.revocation_log import RevocationLog
+from tests.support.brokers import assembled
 from tests.support.databases import DATABASES, emptied
 
 NOW = 1_700_000_000
@@ -21,7 +23,7 @@ TOKEN = Revocation(RevocationKind.TOKEN, "a-jti", "alice", 0, NOW + 100, "admin"
 SESSION = Revocation(RevocationKind.SESSION, "a-sid", "alice", 0, NOW + 100, "logout")
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis", *DATABASES])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "cluster", *DATABASES])
 async def log(request: pytest.FixtureRequest) -> AsyncIterator[RevocationLog]:
     if request.param == "memory":
         yield MemoryRevocationLog()
@@ -33,6 +35,11 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[RevocationLog]:
         yield RedisRevocationLog(redis, Keys("gw"))
         await redis.delete(Keys("gw").revocations)
         await redis.aclose()
+        return
+    if request.param == "cluster":
+        keys = Keys(f"gw:{secrets.token_hex(4)}")
+        async with assembled(request.getfixturevalue("redis_cluster_url"), keys.prefix) as made:
+            yield RedisRevocationLog(made.redis_for(keys.revocations), keys)
         return
     async with emptied(request.param, request) as database:
         yield SqlRevocationLog(database)

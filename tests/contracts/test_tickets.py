@@ -16,17 +16,23 @@ from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.tickets import RedisTickets
 from gateway.domain.errors import Unavailable
 from gateway.ports.tickets import Tickets
+from tests.support.brokers import assembled
 from tests.support.servers import RedisServer, free_port
 
 
-@pytest.fixture(params=["memory", "fakeredis", "redis"])
+@pytest.fixture(params=["memory", "fakeredis", "redis", "cluster"])
 async def tickets(request: pytest.FixtureRequest) -> AsyncIterator[Tickets]:
     if request.param == "memory":
         yield MemoryTickets()
         return
+    keys = Keys(f"gw:{secrets.token_hex(4)}")
+    if request.param == "cluster":
+        async with assembled(request.getfixturevalue("redis_cluster_url"), keys.prefix) as made:
+            yield RedisTickets(made.redis_for(keys.ticket("")), keys)
+        return
     name = "fakeredis_url" if request.param == "fakeredis" else "cluster_redis_url"
     redis = connect(request.getfixturevalue(name), timeout_seconds=5, connections_max=20)
-    yield RedisTickets(redis, Keys(f"gw:{secrets.token_hex(4)}"))
+    yield RedisTickets(redis, keys)
     await redis.aclose()
 
 

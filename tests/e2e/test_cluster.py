@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,80 +9,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from tests.support.balancer import Balancer
 from tests.support.clients import call, closing_of, listen, make_token, publish, receive_json
 from tests.support.event_source import EventSource
-from tests.support.servers import (
-    GatewayProcess,
-    Process,
-    RedisServer,
-    free_port,
-    replicas,
-    required,
-    status_of,
-    wait_until,
-)
+from tests.support.servers import GatewayProcess, RedisServer, replicas, wait_until
 
 ADMIN = make_token("root", "admin")
 PUBLISHER = make_token("alice", "publisher")
-
-
-class Balancer(Process):
-    """HAProxy in front of these replicas."""
-
-    def __init__(
-        self, directory: Path, servers: list[GatewayProcess], *, is_shipped: bool = False
-    ) -> None:
-        self.port = free_port()
-        self.http, self.ws = f"http://127.0.0.1:{self.port}", f"ws://127.0.0.1:{self.port}"
-        lines = "\n".join(
-            f"    server replica{n} 127.0.0.1:{server.port} check inter 500ms fall 2 rise 1"
-            for n, server in enumerate(servers)
-        )
-        config = directory / "haproxy.cfg"
-        if is_shipped:
-            config.write_text(_shipped(self.port, lines))
-        else:
-            config.write_text(f"{_CONFIG.format(port=self.port)}{lines}\n")
-        super().__init__([required("haproxy"), "-db", "-f", str(config)], directory / "haproxy.log")
-
-    def start(self) -> None:
-        super().start()
-        self.wait_ready(lambda: status_of(self.http + "/readyz") == 200, "haproxy")
-
-
-_CONFIG = """
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 30s
-    timeout server 30s
-    timeout tunnel 1h
-    retries 2
-    option redispatch
-frontend entry
-    bind 127.0.0.1:{port}
-    default_backend replicas
-backend replicas
-    balance leastconn
-    option httpchk GET /readyz
-    http-check expect status 200
-"""
-
-
-def _shipped(port: int, lines: str) -> str:
-    """The settings as they are shipped, here, and with a tenth of the time for silence."""
-    text = (Path(__file__).parents[2] / "deploy/haproxy/haproxy.cfg").read_text()
-    for shipped, ours in {
-        r" bind :8000$": f" bind 127.0.0.1:{port}",
-        r" bind 127.0.0.1:8404$": f" bind 127.0.0.1:{free_port()}",
-        r" *server-template .*$": lines,
-        r" timeout client 30s$": " timeout client 3s",
-        r" timeout server 10s$": " timeout server 1s",
-        r" set-timeout server 60s ": " set-timeout server 6s ",
-    }.items():
-        text, count = re.subn(shipped, ours, text, flags=re.MULTILINE)
-        assert count == 1, shipped
-    return text
 
 
 @pytest.fixture
@@ -223,7 +155,8 @@ async def test_several_workers_of_one_command_are_one_gateway(
     )
     with gateway:
         sockets: list[ClientConnection] = []
-        # The kernel gives a connection to whichever worker is awake, and one starts later.
+        # One of them starts later; then the kernel gives a connection to whichever is awake.
+        wait_until(lambda: gateway.log.count("revocations are read") == 2, "both are ready")
         while len(connected_replicas(gateway.http)) < 2:
             assert len(sockets) < 300, "only one of the workers gets connections"
             batch = [listen(gateway.ws, "room", make_token(f"u{n}")) for n in range(10)]

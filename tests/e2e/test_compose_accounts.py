@@ -163,16 +163,17 @@ def test_who_sees_which_secret(stack: Stack) -> None:
 
 
 def test_only_the_balancer_can_be_reached_from_elsewhere(stack: Stack) -> None:
-    config = json.loads(
-        stack.compose("--profile", "adminer", "config", "--format", "json", errors=False)
-    )
+    profiles = ("--profile", "adminer", "--profile", "monitoring")
+    config = json.loads(stack.compose(*profiles, "config", "--format", "json", errors=False))
     published = {
         name: [port.get("host_ip", "") for port in service["ports"]]
         for name, service in config["services"].items()
         if "ports" in service
     }
-    assert published == {"balancer": [""], "adminer": ["127.0.0.1"]}
+    here = {name: ["127.0.0.1"] for name in ("adminer", "prometheus", "grafana")}
+    assert published == {"balancer": [""], **here}
     assert config["networks"]["data"]["internal"]
+    assert config["networks"]["monitoring"]["internal"]
     # Whoever is there is believed about addresses.
     edge = {
         name

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from tests.support.clients import Answer, call, make_token
 
 PASSWORD = "correct horse battery staple"
-TRUSTED = {"trusted_proxies": "127.0.0.1"}
+TRUSTED: dict[str, Any] = {"trusted_proxies": "127.0.0.1"}
 """The setting with which a gateway believes an address that `Person` claims to have."""
 
 

@@ -15,13 +15,9 @@ from redis.exceptions import ResponseError
 
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.adapters.memory.news import MemoryNews
-from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.connection import Address, FixedPlace, connect
-from gateway.adapters.redis.history import HistoryReader
+from gateway.adapters.redis.assembly import Assembled, Assembly
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import Pipe
-from gateway.adapters.redis.publisher import Publisher
-from gateway.adapters.redis.subscriber import Subscriber
+from gateway.adapters.redis.topology import parse_topology
 from gateway.domain.messages import Message, Publication
 from gateway.domain.namespaces import Namespace, Namespaces
 from gateway.ports.broker import Broker, Concerns, Listener
@@ -53,35 +49,42 @@ RETENTION = Retention(
 )
 
 
-def make_redis_broker(
+def assemble(
     url: str, prefix: str, retention: Retention = RETENTION, timeout_seconds: float = 2.0
-) -> RedisBroker:
-    keys = Keys(prefix)
-    redis = connect(url, timeout_seconds=timeout_seconds, connections_max=10)
-    place = FixedPlace(Address.parse(url))
-    publisher = Publisher(
-        Pipe(place, name=prefix, timeout_seconds=timeout_seconds),
-        keys,
+) -> Assembled:
+    """What a gateway makes of this URL, in any of its forms."""
+    return assembly(prefix, retention, timeout_seconds).assemble(parse_topology(url))
+
+
+def assembly(
+    prefix: str, retention: Retention = RETENTION, timeout_seconds: float = 2.0
+) -> Assembly:
+    return Assembly(
+        Keys(prefix),
         retention.namespaces,
-        position_seconds=retention.state_seconds,
-        idempotency_seconds=retention.idempotency_seconds,
-    )
-    subscriber = Subscriber(
-        place,
-        redis,
-        keys,
-        replica=secrets.token_hex(4),
+        f"{prefix}-{secrets.token_hex(4)}",
         timeout_seconds=timeout_seconds,
+        connections_max=10,
         ping_interval_seconds=0.2,
         ping_timeout_seconds=1.0,
         data_bytes_max=DATA_BYTES_MAX,
+        position_seconds=retention.state_seconds,
+        idempotency_seconds=retention.idempotency_seconds,
     )
-    reader = HistoryReader(
-        Pipe(place, name=f"{prefix}-history", timeout_seconds=timeout_seconds),
-        keys,
-        data_bytes_max=DATA_BYTES_MAX,
-    )
-    return RedisBroker(redis, publisher, subscriber, reader)
+
+
+def make_redis_broker(
+    url: str, prefix: str, retention: Retention = RETENTION, timeout_seconds: float = 2.0
+) -> Broker:
+    return assemble(url, prefix, retention, timeout_seconds).broker
+
+
+@contextlib.asynccontextmanager
+async def assembled(url: str, prefix: str) -> AsyncIterator[Assembled]:
+    """Clients of what a URL means; a cluster has to be known first."""
+    made = assemble(url, prefix)
+    async with running(made.broker):
+        yield made
 
 
 def make_memory_broker(
@@ -141,6 +144,7 @@ class Inbox(Listener):
         self.signals: list[bytes] = []
         self.messages_before_signals: list[int] = []
         self.connections = 0
+        self.concerns: list[Concerns] = []  # those of all connections
         self.disconnections = 0
         self._arrived = asyncio.Event()
 
@@ -156,6 +160,7 @@ class Inbox(Listener):
 
     def connected(self, concerns: Concerns) -> None:
         self.connections += 1
+        self.concerns.append(concerns)
 
     def disconnected(self, concerns: Concerns) -> None:
         self.disconnections += 1
@@ -184,8 +189,8 @@ class Replica:
 
     async def ready(self, seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
-        while self.broker.trouble:
-            assert time.monotonic() < deadline, self.broker.trouble
+        while self.broker.troubles:
+            assert time.monotonic() < deadline, self.broker.troubles
             await asyncio.sleep(0.01)
 
 

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 
@@ -25,11 +25,16 @@ def required(program: str) -> str:
     """The path of a program; without it the test is skipped, and under CI it fails."""
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if path is None:
-        message = f"{program} is not installed; 'make tools' installs it on Debian"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(program, "'make tools' installs it on Debian")
     return path
+
+
+def missing(program: str, remedy: str) -> NoReturn:
+    """Skip the test that needs the program; under CI, fail it."""
+    message = f"{program} is not installed; {remedy}"
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def free_port() -> int:
@@ -141,8 +146,9 @@ class GatewayProcess(Process):
 
     def __init__(self, directory: Path, **settings: object) -> None:
         self.port = free_port()
-        self.http = f"http://127.0.0.1:{self.port}"
-        self.ws = f"ws://127.0.0.1:{self.port}"
+        host = settings.get("host", "127.0.0.1")
+        self.http = f"http://{host}:{self.port}"
+        self.ws = f"ws://{host}:{self.port}"
         command = [sys.executable, "-m", "gateway", "serve", "--port", str(self.port)]
         super().__init__(
             command, directory / f"gateway-{self.port}.log", gateway_environment(**settings)

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.app import build
 from gateway.configuration import ConfigurationError, load
-from gateway.domain.errors import LimitReached
+from gateway.domain.errors import Crowded, LimitReached
 from gateway.domain.namespaces import Anyone
 from gateway.reload import RELOADABLE, Reload
 from gateway.replica import Gateway
@@ -55,8 +55,13 @@ def test_what_changed_is_in_force_and_what_went_is_as_by_default(reload: Reloadi
         allowed_origins="https://app.example",
         publish_rate_max=1,
         sockets_max=5,
+        handshakes_per_second_max=1,
+        handshakes_burst_max=1,
         log_level="warning",
     )
+    gateway.door.check_room()
+    with pytest.raises(Crowded):
+        gateway.door.check_room()
     everywhere = gateway.namespaces.of("news")
     assert (everywhere.publish, everywhere.history_length) == (Anyone.ANY, 3)
     assert gateway.namespaces.of("club:a").subscribe is Anyone.NOBODY

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import gateway.adapters.redis as redis_adapters
-from gateway.adapters.redis.connection import Address
+from gateway.adapters.redis.topology import Single, parse_topology
 from gateway.adapters.sql.address import parse
 from gateway.configuration import load
 from gateway.secret_files import write_cluster_secrets, write_env_file
@@ -109,7 +109,9 @@ def test_the_gateway_reads_the_secrets_of_a_cluster(
     assert settings.jwt_secret is not None
     assert settings.redis_url is not None
     assert settings.database_url is not None
-    redis = Address.parse(settings.redis_url.get_secret_value())
+    topology = parse_topology(settings.redis_url.get_secret_value())
+    assert isinstance(topology, Single)
+    redis = topology.address
     assert (redis.username, redis.host, redis.port) == ("gateway", "redis.example", 6380)
     database, _ = parse(settings.database_url.get_secret_value())
     assert (database.username, database.host, database.port, database.database) == (

@@ -65,7 +65,7 @@ class MemoryBroker(Broker):
         if publication.idempotency_key:
             self._forget_old_keys()
             if earlier := self._earlier.get(identity):
-                if earlier.publication.data != publication.data:
+                if not _is_same(earlier.publication, publication):
                     return KeyReused("this Idempotency-Key was used for another message")
                 return earlier.receipt._replace(replayed=True)
         if len(self._undelivered) >= _UNDELIVERED_MAX:
@@ -86,13 +86,16 @@ class MemoryBroker(Broker):
     async def history(self, channel: str, query: HistoryQuery) -> History:
         return self._history.read(channel, query)
 
+    async def forget(self, channel: str) -> None:
+        self._history.forget(channel)
+
     async def subscribe(self, channel: str) -> None:
         self._subscribed.add(channel)
 
     def unsubscribe(self, channel: str) -> None:
         self._subscribed.discard(channel)
 
-    async def signal(self, data: bytes) -> int:
+    async def signal(self, data: bytes, near: str = "") -> int:
         self._signals.append(data)
         self._wake.set()
         return 1
@@ -122,3 +125,7 @@ class MemoryBroker(Broker):
             next(iter(self._earlier.values())).until <= now or len(self._earlier) >= _KEYS_MAX
         ):
             self._earlier.popitem(last=False)
+
+
+def _is_same(one: Publication, other: Publication) -> bool:
+    return (one.data, one.tags) == (other.data, other.tags)

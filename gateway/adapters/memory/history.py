@@ -54,15 +54,17 @@ class MemoryHistory:
         """Give it its position, and keep it as its namespace says."""
         now = self._clock()
         self._forget_lapsed(now)
-        name, data, id, user, time, _ = publication
+        name, data, id, user, time, _, tags, is_kept, trace = publication
         channel = self._channels.get(name)
         if channel is None:
             channel = self._channels[name] = _Channel(secrets.token_hex(4), now)
         self._channels.move_to_end(name)
         channel.until = now + self._position_seconds
         channel.offset += 1
-        message = Message(name, data, id, user, time, Position(channel.epoch, channel.offset))
-        self._keep(channel, message, now)
+        position = Position(channel.epoch, channel.offset)
+        message = Message(name, data, id, user, time, position, tags, trace)
+        if is_kept:
+            self._keep(channel, message, now)
         if len(self._channels) > self._channels_max:
             self._forget(next(iter(self._channels)))
         return message
@@ -77,6 +79,13 @@ class MemoryHistory:
             kept = state.kept if now < state.kept_until else deque[Message]()
         way = query if query.is_about(top.epoch) else query.from_the_start()
         return history_of(query, top, _found(way, kept))
+
+    def forget(self, channel: str) -> None:
+        """`Broker.forget`."""
+        state = self._channels.get(channel)
+        if state is not None:
+            self._drop(state, len(state.kept))
+            self._keeping.pop(channel, None)
 
     @property
     def bytes_kept(self) -> int:

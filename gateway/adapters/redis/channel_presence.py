@@ -6,11 +6,9 @@ holder is a replica during one lease: when a lease is lost, the replica goes on 
 name, and what it held under the old one is taken out by whoever finds it (``evict.lua``).
 """
 
-import hashlib
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import hiredis
@@ -18,7 +16,8 @@ from redis.asyncio import Redis
 
 from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.pipe import Commands, NotSent, Unanswered
+from gateway.adapters.redis.script import Script
 from gateway.domain.errors import Unavailable
 from gateway.ports.channel_presence import (
     Announced,
@@ -39,27 +38,30 @@ _USERS_PER_SWEEP = 400
 logger = logging.getLogger(__name__)
 
 
-class Script:
-    """A Lua script, and how it is called through a `Pipe`."""
-
-    def __init__(self, name: str) -> None:
-        self.text = files("gateway.adapters.redis").joinpath(f"{name}.lua").read_text()
-        self._sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-    def call(self, keys: Sequence[str], *arguments: str | bytes | int) -> tuple[Any, ...]:
-        return ("EVALSHA", self._sha, len(keys), *keys, *arguments)
-
-
-_ATTEND, _EVICT, _LEASE, _CLAIM = map(Script, ("attend", "evict", "lease", "claim"))
+SCRIPTS = _ATTEND, _EVICT, _LEASE, _CLAIM = [
+    Script(name) for name in ("attend", "evict", "lease", "claim")
+]
 
 
 class RedisChannelPresence(ChannelPresence):
     """Writes go through a connection of their own: redis-py spends ten times the CPU on each."""
 
     def __init__(
-        self, redis: Redis, pipe: Pipe, keys: Keys, *, replica: str, lease_seconds: float
+        self,
+        redis: Redis,
+        pipe: Commands,
+        keys: Keys,
+        *,
+        replica: str,
+        lease_seconds: float,
+        redis_of: Callable[[str], Redis] | None = None,
     ) -> None:
+        """``redis_of``: where a channel's members are, if not all of them are in one Redis.
+
+        It raises `Unavailable` where nobody knows.
+        """
         self._redis = redis
+        self._redis_of = redis_of or (lambda channel: redis)
         self._pipe = pipe
         self._keys = keys
         self._replica = replica
@@ -161,10 +163,11 @@ class RedisChannelPresence(ChannelPresence):
         return found
 
     async def members(self, channel: str, limit: int, after: str = "") -> MembersPage:
-        names = await asked(self._page(self._keys.member_names(channel), limit, after))
+        redis = self._redis_of(channel)
+        names = await asked(_page(redis, self._keys.member_names(channel), limit, after))
         if not names:
             return MembersPage([], "")
-        counts = await asked(self._redis.hmget(self._keys.members(channel), names))
+        counts = await asked(redis.hmget(self._keys.members(channel), names))
         users = [
             (name.decode(), int(count))
             for name, count in zip(names, counts, strict=True)
@@ -177,7 +180,7 @@ class RedisChannelPresence(ChannelPresence):
         found: set[bytes] = set()
         for holder in holders:
             key = self._keys.holdings(holder.decode())
-            found.update(await asked(self._page(key, limit, after)))
+            found.update(await asked(_page(self._redis, key, limit, after)))
         names = [name.decode() for name in sorted(found)[:limit]]
         counts = await self._headcounts(names)
         # A holder's list may name channels that it has nobody on any more.
@@ -188,21 +191,23 @@ class RedisChannelPresence(ChannelPresence):
         self._pipe.close()
 
     async def _headcounts(self, channels: Sequence[str]) -> list[Headcount]:
-        async def read() -> list[Any]:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for channel in channels:
+        async def read(redis: Redis, here: Sequence[str]) -> list[Any]:
+            async with redis.pipeline(transaction=False) as pipeline:
+                for channel in here:
                     pipeline.zcard(self._keys.member_names(channel))
                     pipeline.hget(self._keys.members(channel), "")
                 answers: list[Any] = await pipeline.execute()
             return answers
 
-        answers = await asked(read()) if channels else []
-        pairs = zip(answers[::2], answers[1::2], strict=True)
-        return [Headcount(members, int(sum or 0)) for members, sum in pairs]
-
-    def _page(self, key: str, limit: int, after: str) -> Any:
-        first = f"({after}" if after else "-"
-        return self._redis.zrange(key, first, "+", bylex=True, offset=0, num=limit)
+        by_redis: dict[Redis, list[str]] = {}
+        for channel in channels:
+            by_redis.setdefault(self._redis_of(channel), []).append(channel)
+        counts: dict[str, Headcount] = {}
+        for redis, here in by_redis.items():
+            answers = await asked(read(redis, here))
+            for channel, members, sum in zip(here, answers[::2], answers[1::2], strict=True):
+                counts[channel] = Headcount(members, int(sum or 0))
+        return [counts[channel] for channel in channels]
 
     def _keys_of(self, channel: str, holder: str) -> list[str]:
         keys = self._keys
@@ -245,6 +250,11 @@ class RedisChannelPresence(ChannelPresence):
         except (NotSent, Unanswered) as error:
             raise Unavailable(str(error)) from None
         return _checked(answers) if is_checked else answers
+
+
+def _page(redis: Redis, key: str, limit: int, after: str) -> Any:
+    first = f"({after}" if after else "-"
+    return redis.zrange(key, first, "+", bylex=True, offset=0, num=limit)
 
 
 def _checked(answers: list[Any]) -> list[Any]:

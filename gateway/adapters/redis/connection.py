@@ -2,59 +2,32 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
+from gateway.adapters.redis.address import Address
+from gateway.adapters.redis.topology import Single, parse_topology
+
 _POOL_WAIT_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Address:
-    """Where Redis is, from a URL: ``redis://``, ``rediss://`` (TLS, verified) or ``unix://``."""
-
-    host: str
-    port: int
-    path: str
-    username: str
-    password: str
-    database: int
-    tls: ssl.SSLContext | None
-
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Raises `ValueError` without the URL in it: it carries the password."""
-        try:
-            options: dict[str, Any] = dict(parse_url(url))
-        except ValueError:
-            raise ValueError("a Redis URL starts with redis://, rediss:// or unix://") from None
-        tls = None
-        if url.startswith("rediss://"):
-            tls = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-        return cls(
-            host=options.get("host", "localhost"),
-            port=int(options.get("port", 6379)),
-            path=options.get("path", "") if url.startswith("unix://") else "",
-            username=options.get("username") or "",
-            password=options.get("password") or "",
-            database=int(options.get("db", 0)),
-            tls=tls,
-        )
-
-    def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
-
-    __repr__ = __str__
 
 
 class Place(Protocol):
     """Where one Redis is, now: with Sentinel, it moves."""
+
+    @property
+    def generation(self) -> str:
+        """Which life of the data is there, "" where nobody tells.
+
+        It changes whenever a replica takes over, for a replica may lack what its master had
+        acknowledged; see ``docs/decisions/0016-generations.md``.
+        """
 
     async def find(self) -> Address:
         """Raises `OSError` or `TimeoutError` while nobody can tell."""
@@ -64,6 +37,8 @@ class Place(Protocol):
 
 
 class FixedPlace(Place):
+    generation = ""
+
     def __init__(self, address: Address) -> None:
         self._address = address
 
@@ -75,6 +50,14 @@ class FixedPlace(Place):
 
     def __str__(self) -> str:
         return str(self._address)
+
+
+def place_at(url: str) -> FixedPlace:
+    """The place of one Redis that stays; raises `ValueError` without a secret in it."""
+    topology = parse_topology(url)
+    if not isinstance(topology, Single):
+        raise ValueError("the URL is not that of one Redis that stays")
+    return FixedPlace(topology.address)
 
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -114,14 +97,25 @@ def end_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-def connect(url: str, *, timeout_seconds: float, connections_max: int) -> "Redis":
-    """Return a client for commands; it connects when it is used.
+def connect(where: Place | str, *, timeout_seconds: float, connections_max: int) -> "Redis":
+    """Return a client for commands; it connects when it is used, and follows a place that moves.
 
-    It never repeats a command by itself: redis-py's default would publish twice when an answer
-    is lost. It waits for a free connection where redis-py's default pool would fail at once.
+    ``where`` may also be the URL of one Redis that stays. The client never repeats a command by
+    itself: redis-py's default would publish twice when an answer is lost. It waits for a free
+    connection where redis-py's default pool would fail at once.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
+    place = place_at(where) if isinstance(where, str) else where
+    opened: WeakSet[_PlacedConnection] = WeakSet()
+
+    def leave() -> None:
+        for connection in tuple(opened):
+            connection.abort()
+
+    place.on_move(leave)
+    pool = BlockingConnectionPool(
+        connection_class=_PlacedConnection,
+        place=place,
+        opened=opened,
         max_connections=connections_max,
         timeout=_POOL_WAIT_SECONDS,
         socket_timeout=timeout_seconds,
@@ -132,3 +126,43 @@ def connect(url: str, *, timeout_seconds: float, connections_max: int) -> "Redis
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)  # closing the client closes the pool
+
+
+class _PlacedConnection(Connection):
+    """redis-py's connection, but to where a place says Redis is."""
+
+    def __init__(self, *, place: Place, opened: "WeakSet[_PlacedConnection]", **options: Any):
+        super().__init__(**options)
+        self._place = place
+        self._tls: ssl.SSLContext | None = None
+        opened.add(self)
+
+    def abort(self) -> None:
+        """Whoever waits for an answer gets none; the next command connects anew."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+    async def _connect(self) -> None:
+        async with asyncio.timeout(self.socket_connect_timeout):
+            address = await self._place.find()
+        generation = self._place.generation
+        self.username, self.password = address.username, address.password
+        self.db = address.database
+        if address.path:
+            async with asyncio.timeout(self.socket_connect_timeout):
+                self._reader, self._writer = await asyncio.open_unix_connection(address.path)
+        else:
+            self.host, self.port, self._tls = address.host, address.port, address.tls
+            await super()._connect()  # type: ignore[no-untyped-call]
+        if generation != self._place.generation:
+            self.abort()
+            raise ConnectionResetError("Redis moved meanwhile")
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {"host": self.host, "port": self.port, "ssl": self._tls}
+
+    def repr_pieces(self) -> list[tuple[str, Any]]:
+        return [("place", str(self._place))]
+
+    def _host_error(self) -> str:
+        return str(self._place)

@@ -6,17 +6,26 @@ publish script puts ``g1:<offset>:<epoch>:`` in front of it. ``g1`` is the versi
 """
 
 import hashlib
+from typing import Any
 
 import orjson
 
-from gateway.domain.messages import Message, Position, Publication
+from gateway.domain.messages import Message, Position, Publication, parse_trace
 
 _VERSION = b"g1"
 _HEAD_BYTES_MAX = 4096
 
 
 def encode_body(publication: Publication) -> bytes:
-    head = {"id": publication.id, "user": publication.user, "time": publication.time}
+    head: dict[str, Any] = {
+        "id": publication.id,
+        "user": publication.user,
+        "time": publication.time,
+    }
+    if publication.tags:
+        head["tags"] = orjson.Fragment(publication.tags)
+    if publication.trace:
+        head["trace"] = publication.trace
     return orjson.dumps(head) + b"\n" + publication.data
 
 
@@ -44,9 +53,18 @@ def decode_body(channel: str, body: bytes, position: Position, data_bytes_max: i
     if not isinstance(id, str) or not isinstance(user, str) or type(time) is not float:
         raise ValueError("wrong header")
     orjson.loads(data)  # what is not JSON would break the frame that it is embedded in
-    return Message(channel, data, id, user, time, position)
+    tags = _tags(fields["tags"]) if "tags" in fields else b""
+    trace = parse_trace(fields["trace"]) if "trace" in fields else ""
+    return Message(channel, data, id, user, time, position, tags, trace)
+
+
+def _tags(tags: Any) -> bytes:
+    if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+        raise ValueError("wrong tags")
+    return orjson.dumps(tags)
 
 
 def fingerprint(publication: Publication) -> str:
     """Tells whether a message that comes with a used idempotency key is the same message."""
-    return hashlib.sha256(publication.user.encode() + b"\n" + publication.data).hexdigest()[:32]
+    said = publication.user.encode() + b"\n" + publication.data + publication.tags
+    return hashlib.sha256(said).hexdigest()[:32]

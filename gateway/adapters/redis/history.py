@@ -1,11 +1,13 @@
 """Reading what channels keep: many callers, one pipeline of its own."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
 
 from gateway.adapters.redis.envelope import decode_body
+from gateway.adapters.redis.generations import is_over, next_epoch
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
 from gateway.domain.errors import Unavailable
@@ -14,9 +16,10 @@ from gateway.domain.messages import BEGINNING, Message, Position
 
 _QUESTIONS_MAX = 10_000
 _PIPELINE_MESSAGES_MAX = 1000
-_COMMANDS = 4  # MULTI, HMGET, XRANGE, EXEC
+_COMMANDS = 4  # MULTI, HMGET, XRANGE or DEL, EXEC
 
-_Question = tuple[str, HistoryQuery]
+_Question = tuple[str, HistoryQuery | None]
+"""None: forget what is kept."""
 _Outcome = History | Unavailable
 
 
@@ -49,6 +52,10 @@ class HistoryReader:
         history = await self._ask(channel, query.from_the_start())
         return history._replace(is_complete=False)
 
+    async def forget(self, channel: str) -> None:
+        """`Broker.forget`."""
+        await self._ask(channel, None)
+
     async def run(self) -> None:
         """Ask what is waiting until cancelled."""
         try:
@@ -62,7 +69,7 @@ class HistoryReader:
             _settle(self._waiting, Unavailable("the gateway is stopping"))
             self._waiting.clear()
 
-    async def _ask(self, channel: str, query: HistoryQuery) -> History:
+    async def _ask(self, channel: str, query: HistoryQuery | None) -> History:
         question = channel, query
         answer = self._waiting.get(question)
         if answer is None:
@@ -99,35 +106,43 @@ class HistoryReader:
         while self._waiting and count < _PIPELINE_MESSAGES_MAX:
             question = next(iter(self._waiting))
             taken[question] = self._waiting.pop(question)
-            count += max(question[1].limit, 1)
+            count += 1 if question[1] is None else max(question[1].limit, 1)
         return taken
 
-    def _commands(self, channel: str, query: HistoryQuery) -> list[tuple[Any, ...]]:
-        stream, since = self._keys.stream(channel), query.since
+    def _commands(
+        self, channel: str, query: HistoryQuery | None
+    ) -> Sequence[tuple[str | int, ...]]:
+        state = ("HMGET", self._keys.state(channel), "e", "o", "g")
+        return ("MULTI",), state, self._command(self._keys.stream(channel), query), ("EXEC",)
+
+    def _command(self, stream: str, query: HistoryQuery | None) -> tuple[str | int, ...]:
+        if query is None:
+            return "DEL", stream
+        since = query.since
         if since is None:
             read = ("XREVRANGE", stream, "+", "-")
         elif query.is_reverse:
             read = ("XREVRANGE", stream, f"{max(since.offset - 1, 0)}-0", "-")
         else:
             read = ("XRANGE", stream, f"{since.offset + 1}-0", "+")
-        return [
-            ("MULTI",),
-            ("HMGET", self._keys.state(channel), "e", "o"),
-            (*read, "COUNT", query.reach),
-            ("EXEC",),
-        ]
+        return *read, "COUNT", query.reach
 
-    def _read(self, channel: str, query: HistoryQuery, reply: Any) -> _Outcome:
+    def _read(self, channel: str, query: HistoryQuery | None, reply: Any) -> _Outcome:
         for part in (reply, *(reply if isinstance(reply, list) else ())):
             if isinstance(part, hiredis.ReplyError):
                 return Unavailable(f"Redis refused to read: {str(part)[:100]}")
-        (epoch, offset), entries = reply
+        (epoch, offset, generation), entries = reply
+        if query is None:
+            return History([], BEGINNING, True)  # nobody looks at it
         # Without its state a channel has no epoch, and what is left of its stream is of an old
         # one: the next message will delete it.
         try:
             top = BEGINNING if epoch is None else Position(epoch.decode(), int(offset))
         except (TypeError, ValueError):
             return Unavailable("the channel's state in Redis was not written by a gateway")
+        if top != BEGINNING and is_over(generation, self._pipe.generation):
+            # What is left may lack its end, and the next message will delete it.
+            top, entries = Position(next_epoch(top.epoch, self._pipe.generation), 0), []
         if not query.is_about(top.epoch) or top == BEGINNING:
             return history_of(query, top, [])
         found = [

@@ -1,7 +1,8 @@
 """The names of everything this gateway keeps in Redis.
 
-All keys of a channel share its hash tag, so that one script may touch them on a cluster. A
-checked channel name has no braces and no wildcard, so nothing here needs quoting.
+All keys of a channel share its hash tag, so that one script may touch them on a cluster, and so
+do the keys of each other purpose, which therefore stands on one node as a whole. A checked
+channel name has no braces and no wildcard, so nothing here needs quoting.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ class Keys:
     def signals(self) -> str:
         """The pub/sub channel through which replicas speak to each other."""
         return f"{self.prefix}:signals"
+
+    @property
+    def generations(self) -> str:
+        """What the masters of a cluster have taken over; where the signals are."""
+        return f"{self.prefix}:{{{self.signals}}}:generations"
 
     @property
     def revocations(self) -> str:
@@ -75,10 +81,10 @@ class Keys:
         return f"{self.prefix}:{{limits}}:{key}"
 
     def mark(self, key: str) -> str:
-        return f"{self.prefix}:mark:{key}"
+        return f"{self.prefix}:{{limits}}:mark:{key}"
 
     def ticket(self, digest: str) -> str:
-        return f"{self.prefix}:ticket:{digest}"
+        return f"{self.prefix}:{{tickets}}:{digest}"
 
     @property
     def archive_marks(self) -> str:

@@ -1,11 +1,14 @@
 """The marks in one hash at Redis, channel -> token, and the lead as a key that lapses.
 
 A mark goes out behind its message in the same pipeline, so a receipt means that both are there,
-and costs no round trip. It is removed only while it still has the token that was read before the
-messages were: one that was set since stays.
+and costs no round trip. Where the messages are on several Redis, it goes to the one that has the
+marks, and the receipt waits for it. It is removed only while it still has the token that was
+read before the messages were: one that was set since stays.
 """
 
+import asyncio
 import itertools
+import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -15,7 +18,9 @@ import hiredis
 from redis.asyncio import Redis
 
 from gateway.adapters.redis.asked import asked
+from gateway.adapters.redis.connection import end_if_cancelled
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
 from gateway.domain.messages import Publication
 from gateway.domain.namespaces import Namespaces
 from gateway.ports.news import Mark, News
@@ -24,8 +29,12 @@ _LEAD = files("gateway.adapters.redis").joinpath("lead.lua").read_text()
 _UNMARK = files("gateway.adapters.redis").joinpath("unmark.lua").read_text()
 _PAGE = 1000
 _UNSURE_MAX = 100_000
+_SETTLED_SECONDS_MAX = 0.2
+_RETRY_SECONDS = 1.0
 
 Command = tuple[Any, ...]
+
+logger = logging.getLogger(__name__)
 
 
 class RedisNews(News):
@@ -94,3 +103,79 @@ class Marker:
         """Mark them once more as soon as possible; too often does no harm."""
         if len(self.unsure) < _UNSURE_MAX:
             self.unsure |= channels
+
+    async def settled(self) -> None:
+        """Return when there is nothing to wait for: here, the marks came with the messages."""
+
+
+class DistantMarker(Marker):
+    """For messages that are on other Redis than the marks; several publishers share it.
+
+    A receipt waits for its mark, but never long: where the marks' Redis is away, publishing goes
+    on elsewhere, and the marks follow when it is back. Only if this replica ends before that, and
+    nothing more is published on the channel, the archive lacks what the channel forgets.
+    """
+
+    def __init__(self, keys: Keys, namespaces: Namespaces, pipe: Pipe) -> None:
+        super().__init__(keys, namespaces)
+        self._pipe = pipe
+        self._due: set[str] = set()
+        self._wake = asyncio.Event()
+        self._rounds: list[asyncio.Future[None]] = []
+        self._is_away = False
+
+    def commands(self, channels: set[str]) -> list[Command]:
+        return []
+
+    def sent(self, channels: set[str], replies: Sequence[Any]) -> None:
+        self.doubt(channels)
+
+    def doubt(self, channels: set[str]) -> None:
+        if channels and len(self._due) < _UNSURE_MAX:
+            self._due |= channels
+            self._wake.set()
+
+    async def settled(self) -> None:
+        if self._is_away:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rounds.append(done)
+        await asyncio.wait([done], timeout=_SETTLED_SECONDS_MAX)
+
+    async def run(self) -> None:
+        """Mark what is due until cancelled."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                rounds, self._rounds = self._rounds, []
+                channels = set(itertools.islice(self._due, _PAGE))
+                self._note(is_away=not await self._mark(channels))
+                end_if_cancelled()
+                for done in rounds:
+                    if not done.done():
+                        done.set_result(None)
+                if self._is_away:
+                    await asyncio.sleep(_RETRY_SECONDS)
+                if self._due:
+                    self._wake.set()
+        finally:
+            self._pipe.close()
+
+    async def _mark(self, channels: set[str]) -> bool:
+        # Taken out first: what is noted again meanwhile needs a newer mark.
+        self._due -= channels
+        try:
+            replies = await self._pipe.execute(super().commands(channels))
+        except (NotSent, Unanswered):
+            replies = [hiredis.ReplyError("no answer")]
+        is_marked = not any(isinstance(reply, hiredis.ReplyError) for reply in replies)
+        if not is_marked:
+            self._due |= channels
+        return is_marked
+
+    def _note(self, *, is_away: bool) -> None:
+        if is_away != self._is_away:
+            self._is_away = is_away
+            if is_away:
+                logger.warning("the archive learns later of new messages: its Redis is away")

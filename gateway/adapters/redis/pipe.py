@@ -2,19 +2,35 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import hiredis
 
 from gateway.adapters.redis.connection import Place, greeting, open_connection
 
 
-class NotSent(Exception):
+class Failure(Exception):
+    """``is_silence``: it took the whole time-out, and what comes next will not do better."""
+
+    def __init__(self, why: str, *, is_silence: bool = False) -> None:
+        super().__init__(why)
+        self.is_silence = is_silence
+
+
+class NotSent(Failure):
     """Redis could not be reached, and has seen none of the commands."""
 
 
-class Unanswered(Exception):
+class Unanswered(Failure):
     """The commands were sent; some, all or none of them may have been carried out."""
+
+
+class Commands(Protocol):
+    """What a pipe does, also one that leads to several places; see `Pipe.execute`."""
+
+    async def execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]: ...
+
+    def close(self) -> None: ...
 
 
 class Pipe:
@@ -30,19 +46,35 @@ class Pipe:
         self._name = name
         self._timeout_seconds = timeout_seconds
         self._wire: _Wire | None = None
+        self.generation = ""  # of the Redis that answered last; see `Place.generation`
+        self._run = ""  # and which start of it that was
         place.on_move(self.close)
 
-    async def execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def open(self) -> str:
+        """Connect unless it is connected; return which life of the data is at the other end.
+
+        That is its generation, a space, and the run of the Redis process: each is "" where nobody
+        tells. Raises `NotSent`.
+        """
+        await self._connected()
+        return f"{self.generation} {self._run}"
+
+    async def execute(
+        self, commands: Sequence[tuple[Any, ...]], made_for: str | None = None
+    ) -> list[Any]:
         """Return the replies in order, errors as `hiredis.ReplyError` among them.
 
-        One call at a time. Raises `NotSent` or `Unanswered`.
+        One call at a time. Commands that were ``made_for`` one life are not sent to another.
+        Raises `NotSent` or `Unanswered`.
         """
         wire = await self._connected()
+        if made_for not in (None, f"{self.generation} {self._run}"):
+            raise NotSent("another Redis has taken over")
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await wire.ask(commands)
         except TimeoutError:
-            raise Unanswered("Redis did not answer in time") from None
+            raise Unanswered("Redis did not answer in time", is_silence=True) from None
         finally:
             if wire.is_waiting:
                 self.close()
@@ -59,18 +91,34 @@ class Pipe:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 address = await self._place.find()
+                generation = self._place.generation
                 wire = await open_connection(address, _Wire)
-                replies = await wire.ask(greeting(address, self._name))
+                *replies, server = await wire.ask(
+                    [*greeting(address, self._name), ("INFO", "server")]
+                )
+            if generation != self._place.generation:
+                raise ConnectionResetError("Redis moved meanwhile")
         except (OSError, TimeoutError, Unanswered) as error:
             if wire is not None:
                 wire.abort()
-            raise NotSent(f"Redis cannot be reached ({type(error).__name__})") from None
+            raise NotSent(
+                f"Redis cannot be reached ({type(error).__name__})",
+                is_silence=isinstance(error, TimeoutError),
+            ) from None
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 wire.abort()
                 raise NotSent(f"Redis answered: {str(reply)[:100]}")
-        self._wire = wire
+        self._wire, self.generation, self._run = wire, generation, _run_of(server)
         return wire
+
+
+def _run_of(server: Any) -> str:
+    """The ``run_id`` in an answer to INFO; "" where this user may not ask."""
+    if not isinstance(server, bytes):
+        return ""
+    _, _, rest = server.partition(b"run_id:")
+    return rest.partition(b"\r")[0].decode("ascii", "replace")[:16]
 
 
 class _Wire(asyncio.Protocol):

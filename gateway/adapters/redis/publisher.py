@@ -6,7 +6,6 @@ import hashlib
 import secrets
 from collections import deque
 from collections.abc import Sequence
-from importlib.resources import files
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -15,18 +14,22 @@ import hiredis
 from gateway.adapters.redis.envelope import encode_body, fingerprint
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.news import Marker
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.pipe import Failure, NotSent, Pipe, Unanswered
+from gateway.adapters.redis.script import Script
 from gateway.domain.errors import GatewayError, KeyReused, Unavailable
 from gateway.domain.messages import Position, Publication, Receipt
 from gateway.domain.namespaces import Namespaces
 
-_SCRIPT = files("gateway.adapters.redis").joinpath("publish.lua").read_text()
-_SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+PUBLISH = Script("publish")
+# In a cluster a message goes to the one node that has its channel, not to all of them.
+SHARDED_PUBLISH = Script("publish", ("redis.call('PUBLISH'", "redis.call('SPUBLISH'"))
 
 _REPLAYED, _KEY_REUSED = 1, 2  # the script's first word
 _PIPELINE_MAX = 500
 _QUEUE_MAX = 10_000
 _MARK_SECONDS = 1.0  # until what may not have been marked is marked again, if nobody publishes
+
+_UNKNOWN = object()  # stands for a reply
 
 Outcome = Receipt | GatewayError
 
@@ -56,11 +59,15 @@ class Publisher:
         *,
         position_seconds: int,
         idempotency_seconds: int,
+        script: Script = PUBLISH,
+        marker: Marker | None = None,
     ) -> None:
+        """``marker``: where the marks for the archive are not on this Redis."""
         self._pipe = pipe
+        self._script = script
         self._keys = keys
         self._namespaces = namespaces
-        self._marker = Marker(keys, namespaces)
+        self._marker = marker or Marker(keys, namespaces)
         self._position_seconds = position_seconds
         self._idempotency_seconds = idempotency_seconds
         self._calls: deque[_Call] = deque()
@@ -69,15 +76,25 @@ class Publisher:
 
     async def publish(self, publications: Sequence[Publication]) -> list[Outcome]:
         """`Broker.publish`."""
+        return await self.send(publications)
+
+    def send(self, publications: Sequence[Publication]) -> "asyncio.Future[list[Outcome]]":
+        """Take them now, in the order of the calls; the future has what `publish` returns."""
+        # A plain future: a caller that goes away does not unsend its messages.
+        answer: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
         if self._waiting + len(publications) > _QUEUE_MAX:
             refusal = Unavailable("too many messages are waiting to be published")
-            return [refusal] * len(publications)
-        call = _Call(publications, asyncio.get_running_loop().create_future())
-        self._calls.append(call)
+            answer.set_result([refusal] * len(publications))
+            return answer
+        self._calls.append(_Call(publications, answer))
         self._waiting += len(publications)
         self._wake.set()
-        # Shielded by being a plain future: a caller that goes away does not unsend its messages.
-        return await call.answer
+        return answer
+
+    @property
+    def waiting_count(self) -> int:
+        """Messages that have not been sent yet."""
+        return self._waiting
 
     async def run(self) -> None:
         """Publish what is asked for until cancelled."""
@@ -93,10 +110,13 @@ class Publisher:
                 self._wake.clear()
         finally:
             self._pipe.close()
-            stopping = Unavailable("the gateway is stopping")
-            while self._calls:
-                call = self._calls.popleft()
-                call.settle([stopping] * len(call.publications))
+            self._refuse_waiting(Unavailable("the gateway is stopping"))
+
+    def _refuse_waiting(self, why: Unavailable) -> None:
+        while self._calls:
+            call = self._calls.popleft()
+            self._waiting -= len(call.publications)
+            call.settle([why] * len(call.publications))
 
     async def _send_some(self) -> None:
         calls = self._take()
@@ -104,15 +124,13 @@ class Publisher:
         outcomes: list[Outcome]
         try:
             outcomes = await self._send(publications)
-        except NotSent as error:
-            outcomes = [Unavailable(str(error))] * len(publications)
-        except Unanswered as error:
-            trouble = Unavailable(
-                f"{error}: whether the message was published is unknown, and repeating it is safe "
-                "with an Idempotency-Key",
-                outcome_unknown=True,
-            )
+        except Failure as error:
+            why = str(error)
+            trouble = Unavailable(why) if isinstance(error, NotSent) else _unknown(why)
             outcomes = [trouble] * len(publications)
+            if error.is_silence:
+                # They have waited as long as it took, and would wait as long again for the same.
+                self._refuse_waiting(Unavailable(why))
         except BaseException:
             stopping = Unavailable("the gateway is stopping", outcome_unknown=True)
             for call in calls:
@@ -134,16 +152,21 @@ class Publisher:
         return taken
 
     async def _send(self, publications: list[Publication]) -> list[Outcome]:
-        epoch = secrets.token_hex(4)
+        epoch, life = secrets.token_hex(4), await self._pipe.open()
         runs = runs_of(publications)
-        commands = [self._command([publications[i] for i in run], epoch) for run in runs]
-        replies = await self._execute(commands, publications)
+        commands = [self._command([publications[i] for i in run], epoch, life) for run in runs]
+        replies = await self._execute(commands, publications, life)
         missing = [i for i, reply in enumerate(replies) if _is_error(reply, "NOSCRIPT")]
         if missing:
             # A restarted Redis has forgotten the script, and has therefore run none of these.
-            load = ("SCRIPT", "LOAD", _SCRIPT)
+            load = ("SCRIPT", "LOAD", self._script.text)
             commands = [load, *(commands[i] for i in missing)]
-            _, *again = await self._execute(commands, publications)
+            try:
+                _, *again = await self._execute(commands, publications, life)
+            except (NotSent, Unanswered):
+                if len(missing) == len(runs):
+                    raise
+                again = [_UNKNOWN] * len(missing)  # others of these have been published
             for i, reply in zip(missing, again, strict=True):
                 replies[i] = reply
         outcomes: dict[int, Outcome] = {}
@@ -153,46 +176,59 @@ class Publisher:
         return [outcomes[i] for i in range(len(publications))]
 
     async def _execute(
-        self, commands: list[tuple[Any, ...]], publications: list[Publication]
+        self,
+        commands: list[tuple[Any, ...]],
+        publications: list[Publication],
+        life: str | None = None,
     ) -> list[Any]:
         """Execute them, and behind them mark the channels that the archive has to look at."""
         channels = self._marker.channels_of(publications)
         marks = self._marker.commands(channels)
         try:
-            replies = await self._pipe.execute([*commands, *marks])
+            replies = await self._pipe.execute([*commands, *marks], life)
         except Unanswered:
             self._marker.doubt(channels)
             raise
         self._marker.sent(channels, replies[len(commands) :])
+        if channels:
+            await self._marker.settled()
         return replies[: len(commands)]
 
     async def _mark_again(self) -> None:
         with contextlib.suppress(NotSent, Unanswered):
             await self._execute([], [])
 
-    def _command(self, run: list[Publication], epoch: str) -> tuple[Any, ...]:
+    def _command(self, run: list[Publication], epoch: str, life: str) -> tuple[Any, ...]:
         first = run[0]
+        generation, _, process = life.partition(" ")
         channel, key = first.channel, first.idempotency_key
         namespace = self._namespaces.of(channel)
         keys = [self._keys.state(channel), self._keys.stream(channel)]
         if key:
             digest = hashlib.sha256(f"{first.user}\n{key}".encode()).hexdigest()[:32]
             keys.append(self._keys.idempotency(channel, digest))
-        return (
-            "EVALSHA",
-            _SCRIPT_SHA,
-            len(keys),
-            *keys,
+        return self._script.call(
+            keys,
             self._keys.topic(channel),
             epoch,
-            namespace.history_length,
+            namespace.history_length if first.is_kept else 0,
             namespace.history_seconds,
             self._position_seconds,
             self._idempotency_seconds,
             fingerprint(first) if key else "",
             first.id,
+            generation,
+            process,
             *map(encode_body, run),
         )
+
+
+def _unknown(why: str) -> Unavailable:
+    return Unavailable(
+        f"{why}: whether the message was published is unknown, and repeating it is safe with an "
+        "Idempotency-Key",
+        outcome_unknown=True,
+    )
 
 
 def _is_error(reply: Any, code: str) -> bool:
@@ -204,16 +240,17 @@ def runs_of(publications: Sequence[Publication]) -> list[list[int]]:
 
     What Redis spends on a message of a batch falls from 16 µs to 9. A message with an
     idempotency key has a run of its own, and what comes after it on its channel starts another,
-    so that every channel keeps its order.
+    so that every channel keeps its order; and so does what is kept after what is not.
     """
     runs: list[list[int]] = []
     open_runs: dict[str, list[int]] = {}
     for index, publication in enumerate(publications):
+        run = open_runs.get(publication.channel)
         if publication.idempotency_key:
             open_runs.pop(publication.channel, None)
             runs.append([index])
-        elif publication.channel in open_runs:
-            open_runs[publication.channel].append(index)
+        elif run is not None and publications[run[0]].is_kept is publication.is_kept:
+            run.append(index)
         else:
             run = open_runs[publication.channel] = [index]
             runs.append(run)
@@ -222,6 +259,8 @@ def runs_of(publications: Sequence[Publication]) -> list[list[int]]:
 
 def _outcomes(run: Sequence[Publication], reply: Any) -> list[Outcome]:
     """What the script's reply says of each message of its run."""
+    if reply is _UNKNOWN:
+        return [_unknown("Redis was lost in between")] * len(run)
     if isinstance(reply, hiredis.ReplyError):
         # The script ran into an error before it sent anything: no memory, read-only, loading.
         why = str(reply).partition(" script:")[0].rstrip(".")[:100]

@@ -23,7 +23,7 @@ from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.link import Link, LinkListener, LinkLost, Payload
 from gateway.domain.errors import Unavailable
 from gateway.domain.messages import Message
-from gateway.ports.broker import Listener, all_channels
+from gateway.ports.broker import Concerns, Listener, all_channels
 
 _BACKOFF_SECONDS_MIN = 0.05
 _BACKOFF_SECONDS_MAX = 2.0
@@ -53,8 +53,16 @@ class Subscriber(LinkListener):
         ping_interval_seconds: float,
         ping_timeout_seconds: float,
         data_bytes_max: int,
+        concerns: Concerns = all_channels,
+        part: str = "",
     ) -> None:
+        """``concerns``: the channels that are on this Redis, if it is one of several.
+
+        ``part`` keeps apart those that pass on to each other what is published: its own probes
+        and signals have to come from this one.
+        """
         self._place = place
+        self._concerns = concerns
         self._redis = redis
         self._keys = keys
         self._replica = replica
@@ -69,21 +77,23 @@ class Subscriber(LinkListener):
         self._unanswered: Counter[str] = Counter()
         self._unsent: list[tuple[str, str]] = []
         self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
-        self._probe = keys.probe(replica)
+        self._probe = keys.probe(replica) + part
+        self._signals = keys.signals + part
         self._probe_came = asyncio.Event()
         self.trouble = "not connected to Redis yet"
         self.foreign_count = 0
         self.reconnect_count = 0
+        self._proved_at = time.monotonic()
+        self._moved = asyncio.Event()
+        self._opening: asyncio.Timeout | None = None
         place.on_move(self._leave)
 
     async def subscribe(self, channel: str) -> None:
         """`Broker.subscribe`."""
-        topic = self._keys.topic(channel)
-        if topic not in self._topic_channels:
-            self._topic_channels[topic] = channel
-            self._send_soon("SUBSCRIBE", topic)
-        if topic in self._confirmed and not self._unanswered[topic]:
+        self.want(channel)
+        if self.hears(channel):
             return
+        topic = self._keys.topic(channel)
         confirmation = asyncio.get_running_loop().create_future()
         self._waiting[topic].append(confirmation)
         try:
@@ -98,6 +108,28 @@ class Subscriber(LinkListener):
             if not waiting:
                 del self._waiting[topic]
 
+    def want(self, channel: str) -> None:
+        """Begin what `subscribe` waits for."""
+        topic = self._keys.topic(channel)
+        if topic not in self._topic_channels:
+            self._topic_channels[topic] = channel
+            self._send_soon("SUBSCRIBE", topic)
+
+    def hears(self, channel: str) -> bool:
+        """Whether every message of this channel reaches this replica now."""
+        topic = self._keys.topic(channel)
+        return topic in self._confirmed and not self._unanswered.get(topic)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a link; `Listener.connected` comes with the next one otherwise."""
+        return self._link is not None
+
+    @property
+    def proof_age_seconds(self) -> float:
+        """`BrokerState.proof_age_seconds`."""
+        return time.monotonic() - self._proved_at
+
     def unsubscribe(self, channel: str) -> None:
         """`Broker.unsubscribe`."""
         topic = self._keys.topic(channel)
@@ -106,7 +138,7 @@ class Subscriber(LinkListener):
 
     async def signal(self, data: bytes) -> int:
         """`Broker.signal`."""
-        return int(await asked(self._redis.publish(self._keys.signals, data)))
+        return int(await asked(self._redis.publish(self._signals, data)))
 
     async def run(self, listener: Listener) -> None:
         """`Broker.run`."""
@@ -118,34 +150,50 @@ class Subscriber(LinkListener):
                 try:
                     await self._resubscribe(link)
                     logger.info("listening to Redis at %s", self._place)
-                    listener.connected(all_channels)
+                    listener.connected(self._concerns)
                     backoff = _BACKOFF_SECONDS_MIN
                     await self._watch(link)
                 finally:
                     self._close(link)
             except (LinkLost, OSError, TimeoutError) as error:
-                listener.disconnected(all_channels)
+                listener.disconnected(self._concerns)
                 self.trouble = f"Redis at {self._place}: {str(error) or type(error).__name__}"
                 logger.warning("%s; trying again", self.trouble)
             self.reconnect_count += 1
             # Jittered, so that replicas do not all come back to a restarted Redis at once.
-            await asyncio.sleep(backoff * random.uniform(0.5, 1))
-            backoff = min(backoff * 2, _BACKOFF_SECONDS_MAX)
+            try:
+                async with asyncio.timeout(backoff * random.uniform(0.5, 1)):
+                    await self._moved.wait()
+                backoff = _BACKOFF_SECONDS_MIN
+            except TimeoutError:
+                backoff = min(backoff * 2, _BACKOFF_SECONDS_MAX)
 
     # The link's life.
 
     async def _open(self) -> Link:
-        async with asyncio.timeout(self._timeout_seconds):
+        async with asyncio.timeout(self._timeout_seconds) as limit:
             address = await self._place.find()
-            link = await open_connection(address, lambda: Link(self, time.monotonic))
+            generation = self._place.generation
+            self._moved.clear()
+            self._opening = limit
+            try:
+                link = await open_connection(address, self._make_link)
+            finally:
+                self._opening = None
+        if generation != self._place.generation:
+            link.abort()
+            raise LinkLost("Redis moved meanwhile")
         for command in greeting(address, self._replica):
             link.send(*command)
         return link
 
+    def _make_link(self) -> Link:
+        return Link(self, time.monotonic)
+
     async def _resubscribe(self, link: Link) -> None:
         """Ask for everything that is wanted, and wait until all of it is confirmed."""
         self._link = link
-        topics = [self._probe, self._keys.signals, *self._topic_channels]
+        topics = [self._probe, self._signals, *self._topic_channels]
         self._unanswered.update(topics)
         link.send_topics("SUBSCRIBE", topics)
         deadline = time.monotonic() + _RESUBSCRIBE_SECONDS_MAX
@@ -169,6 +217,8 @@ class Subscriber(LinkListener):
             if problem != self.trouble:
                 logger.log(logging.WARNING if problem else logging.INFO, problem or "Redis answers")
                 self.trouble = problem
+            if not problem:
+                self._proved_at = time.monotonic()
             await asyncio.wait([link.lost], timeout=self._ping_interval_seconds)
             if link.lost.done():
                 raise LinkLost(link.lost.result())
@@ -198,8 +248,12 @@ class Subscriber(LinkListener):
         return problem
 
     def _leave(self) -> None:
+        self._moved.set()
         if self._link is not None:
             self._link.abort()
+        elif self._opening is not None:
+            # A frozen Redis lets nobody finish a TLS handshake.
+            self._opening.reschedule(asyncio.get_running_loop().time())
 
     def _close(self, link: Link) -> None:
         link.abort()
@@ -254,7 +308,7 @@ class Subscriber(LinkListener):
             if channel is None:
                 if topic == self._probe:
                     self._probe_came.set()
-                elif topic == self._keys.signals:
+                elif topic == self._signals:
                     # Behind the messages that came before it, as it was sent behind them.
                     if messages:
                         _hand_over(listener.deliver, messages)

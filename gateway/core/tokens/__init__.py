@@ -9,6 +9,7 @@ checked here, too (`claims`). `verifier` puts the steps in their order, `issuer`
 """
 
 from gateway.core.tokens.claims import RefreshClaims
+from gateway.core.tokens.client import ConnectionToken, ServerSub, SubscriptionToken
 from gateway.core.tokens.form import ACCESS_TYPE, REFRESH_TYPE, TOKEN_BYTES_MAX
 from gateway.core.tokens.issuer import TokenIssuer
 from gateway.core.tokens.keys import (
@@ -32,12 +33,15 @@ __all__ = [
     "SECRET_ALGORITHMS",
     "SECRET_BYTES_MIN",
     "TOKEN_BYTES_MAX",
+    "ConnectionToken",
     "ExternalIssuer",
     "KeyRing",
     "PublicKey",
     "Reading",
     "RefreshClaims",
+    "ServerSub",
     "SigningKey",
+    "SubscriptionToken",
     "TokenIssuer",
     "TokenVerifier",
     "VerifyingKey",

@@ -9,6 +9,7 @@ import orjson
 TOKEN_BYTES_MAX = 4096
 ACCESS_TYPE = "at+jwt"  # RFC 9068 section 2.1: an access token says that it is one
 REFRESH_TYPE = "rt+jwt"
+CLIENT_TYPE = "JWT"  # what libraries write where nobody tells them otherwise
 
 NOT_VALID = "the token is not valid"
 _SHOWN_LENGTH_MAX = 80
@@ -26,6 +27,10 @@ class Refused(Exception):
         super().__init__(detail)
         self.detail = detail
         self.exact = exact or detail
+
+
+class Expired(Refused):
+    """The token was right in all else."""
 
 
 class Segments(NamedTuple):
@@ -53,6 +58,14 @@ def split(token: str) -> Segments:
         _object(claims_text, "claims"),
         decode_segment(signature_text, "signature"),
     )
+
+
+def type_of(token: str) -> object:
+    """What the token says that it is, without believing it; None where it cannot be read."""
+    try:
+        return _object(token[:TOKEN_BYTES_MAX].partition(".")[0], "header").get("typ")
+    except Refused:
+        return None
 
 
 def join(header: dict[str, Any], claims: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ Each looks at one thing, notes it in the `Reading`, and raises `Refused` with tw
 for the client and one for the operator. There is no second implementation of any of them.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -15,13 +16,27 @@ from gateway.core.tokens.claims import (
     session_of,
     time_of,
 )
-from gateway.core.tokens.form import ACCESS_TYPE, NOT_VALID, REFRESH_TYPE, Refused, shown, split
+from gateway.core.tokens.form import (
+    ACCESS_TYPE,
+    CLIENT_TYPE,
+    NOT_VALID,
+    REFRESH_TYPE,
+    Expired,
+    Refused,
+    encode_segment,
+    shown,
+    split,
+)
 from gateway.core.tokens.keys import ALGORITHMS, VerifyingKey
 from gateway.domain.errors import Unavailable
 from gateway.domain.principal import Action, Principal
 
 _HEADER_KEYS = {"alg", "typ", "kid"}
-_KINDS = {ACCESS_TYPE: "an access token", REFRESH_TYPE: "a refresh token"}
+_KINDS = {
+    ACCESS_TYPE: "an access token",
+    REFRESH_TYPE: "a refresh token",
+    CLIENT_TYPE: "a token of the Centrifuge client protocol",
+}
 
 
 class Keys(Protocol):
@@ -43,12 +58,16 @@ class Trust(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What a kind of token has to keep to; ``trusts`` maps an issuer's name to its trust."""
+    """What a kind of token has to keep to; ``trusts`` maps an issuer's name to its trust.
+
+    ``kid`` names the key of a token that names none, where that is allowed.
+    """
 
     kind: str
     trusts: Mapping[str, Trust]
     leeway_seconds: int
     lifetime_seconds_max: int
+    kid: str = ""
 
 
 class Reading:
@@ -111,6 +130,18 @@ Step = Callable[[Reading], None]
 
 def _form(reading: Reading) -> None:
     reading.signed, reading.header, reading.claims, reading.signature = split(reading.token)
+
+
+def _fill_in(reading: Reading) -> None:
+    """What libraries leave out unless they are told: the key's name, and an id.
+
+    What was signed makes an id, so that the token can be revoked; the signature itself would
+    not do, for that of an elliptic curve has a twin.
+    """
+    reading.header = {"kid": reading.rules.kid, **reading.header}
+    if "jti" not in reading.claims:
+        digest = hashlib.sha256(reading.signed).digest()
+        reading.claims = {**reading.claims, "jti": encode_segment(digest[:16])}
 
 
 def _header(reading: Reading) -> None:
@@ -182,7 +213,7 @@ def _times(reading: Reading) -> None:
     if "nbf" in claims and (not_before := time_of(claims, "nbf")) > now + leeway:
         raise Refused("the token is not valid yet", f"nbf is {not_before - now:.0f} s ahead")
     if expires_at <= now - leeway:
-        raise Refused(
+        raise Expired(
             "the token has expired",
             f"exp was {now - expires_at:.0f} s ago; the leeway is {leeway} s",
         )
@@ -224,5 +255,7 @@ _COMMON: tuple[tuple[str, Step], ...] = (
     ("times", _times),
     ("subject", _subject),
 )
+_FORM, *_REST = _COMMON
 ACCESS_STEPS = (*_COMMON, ("roles", _roles), ("grants", _grants))
 REFRESH_STEPS = (*_COMMON, ("login", _login))
+CLIENT_STEPS = (_FORM, ("fill in", _fill_in), *_REST, ("roles", _roles), ("grants", _grants))

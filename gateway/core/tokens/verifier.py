@@ -1,23 +1,47 @@
 """Turns a token into a principal, or says why not."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.core.tokens.claims import RefreshClaims
-from gateway.core.tokens.form import ACCESS_TYPE, NOT_VALID, REFRESH_TYPE, Refused
+from gateway.core.tokens.client import (
+    ConnectionToken,
+    SubscriptionToken,
+    connection_of,
+    subscription_of,
+)
+from gateway.core.tokens.form import (
+    ACCESS_TYPE,
+    CLIENT_TYPE,
+    NOT_VALID,
+    REFRESH_TYPE,
+    Expired,
+    Refused,
+    type_of,
+)
 from gateway.core.tokens.issuer import REFRESH_SECONDS_MAX
 from gateway.core.tokens.keys import ALGORITHMS, PUBLIC_KEY_ALGORITHMS, KeySet, VerifyingKey
 from gateway.core.tokens.ring import KeyRing
-from gateway.core.tokens.steps import ACCESS_STEPS, REFRESH_STEPS, Reading, Rules, Step, Trust
-from gateway.domain.errors import GatewayError, InvalidToken
+from gateway.core.tokens.steps import (
+    ACCESS_STEPS,
+    CLIENT_STEPS,
+    REFRESH_STEPS,
+    Reading,
+    Rules,
+    Step,
+    Trust,
+)
+from gateway.domain.errors import ExpiredToken, GatewayError, InvalidToken
 from gateway.domain.principal import Principal
 
 # What the libraries below may let escape for input that nobody has thought of.
 _STUMBLES = (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError)
 
 Check = Callable[[Principal], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +84,8 @@ class TokenVerifier:
         self._keys = KeySet(keys)
         self._check = check
         self._clock = clock
+        # Refused tokens by the step that said no, or "expired" or "revoked".
+        self.failures: Counter[str] = Counter()
         own = {issuer: Trust(issuer, audience, frozenset(ALGORITHMS), self._keys)}
         others = {
             other.issuer: Trust(
@@ -72,6 +98,8 @@ class TokenVerifier:
         self._access = Rules(ACCESS_TYPE, own | others, leeway_seconds, lifetime_seconds_max)
         # Only our own keys make refresh tokens, and the limit of access tokens is not theirs.
         self._refresh = Rules(REFRESH_TYPE, own, leeway_seconds, REFRESH_SECONDS_MAX)
+        # Only our own keys, too: another issuer signs "JWT" for purposes that we know nothing of.
+        self._client = Rules(CLIENT_TYPE, own, leeway_seconds, lifetime_seconds_max, keys[-1].kid)
 
     @property
     def checks_revocation(self) -> bool:
@@ -80,13 +108,30 @@ class TokenVerifier:
     def verify(self, token: str | None) -> Principal:
         """Return who the access token speaks for.
 
-        Raises `InvalidToken` with a reason for the client, and `Unavailable` while the keys of
-        the token's issuer are not known well enough to refuse it.
+        Raises `InvalidToken` with a reason for the client (`ExpiredToken` where it was right
+        once), and `Unavailable` while the keys of the token's issuer are not known well enough
+        to refuse it.
         """
         principal = self._read(token, self._access, ACCESS_STEPS).principal()
-        if self._check is not None:
-            self._check(principal)
+        self._check_revocation(principal)
         return principal
+
+    def verify_connection(self, token: str) -> ConnectionToken:
+        """`verify` for a client of the Centrifuge protocol: an access token, or a "JWT" one."""
+        if type_of(token) == CLIENT_TYPE:
+            reading = self._read(token, self._client, CLIENT_STEPS)
+        else:
+            reading = self._read(token, self._access, ACCESS_STEPS)
+        verified = _or_invalid(connection_of, reading)
+        self._check_revocation(verified.principal)
+        return verified
+
+    def verify_subscription(self, token: str) -> SubscriptionToken:
+        """What the subscription token says; raises `InvalidToken`."""
+        reading = self._read(token, self._client, CLIENT_STEPS)
+        verified = _or_invalid(subscription_of, reading)
+        self._check_revocation(reading.principal())
+        return verified
 
     def verify_refresh(self, token: str | None) -> RefreshClaims:
         """Return what the refresh token says; raises `InvalidToken`."""
@@ -111,18 +156,40 @@ class TokenVerifier:
 
     def _read(self, token: Any, rules: Rules, steps: Sequence[tuple[str, Step]]) -> Reading:
         reading = Reading(token, rules, self._clock())
+        name = ""
         try:
-            for _, step in steps:
+            for each in steps:
+                name, step = each
                 step(reading)
+        except Expired as refusal:
+            self.failures["expired"] += 1
+            raise ExpiredToken(refusal.detail) from None
         except Refused as refusal:
+            self.failures[name] += 1
             raise InvalidToken(refusal.detail) from None
         except _STUMBLES:
+            self.failures[name] += 1
             raise InvalidToken(NOT_VALID) from None
         return reading
+
+    def _check_revocation(self, principal: Principal) -> None:
+        if self._check is not None:
+            try:
+                self._check(principal)
+            except InvalidToken:
+                self.failures["revoked"] += 1
+                raise
 
     def _revocation(self, reading: Reading) -> None:
         if self._check is not None:
             self._check(reading.principal())
+
+
+def _or_invalid(read: Callable[[Reading], T], reading: Reading) -> T:
+    try:
+        return read(reading)
+    except Refused as refusal:
+        raise InvalidToken(refusal.detail) from None
 
 
 def _refusal(step: Step, reading: Reading) -> str:

@@ -51,7 +51,7 @@ def test_a_starting_replica_says_it(directory: Path) -> None:
         GatewayProcess(directory, redis_url=server.url) as gateway,
     ):
         wait_until(lambda: "maxmemory-policy allkeys-lru" in gateway.log, "it is told", 5)
-        assert "WARNING" in gateway.log
+        assert '"level": "warning"' in gateway.log
         assert REDIS_PASSWORD not in gateway.log
 
 

@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 from gateway.adapters.redis.broker import RedisBroker
 from gateway.adapters.redis.subscriber import Subscriber
 from gateway.domain.errors import Unavailable
+from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Receipt
 from gateway.secret_files import write_cluster_secrets
 from tests.support.brokers import (
@@ -217,6 +218,49 @@ async def test_a_frozen_redis_is_noticed_and_nothing_is_sent_twice(
     paid = [m for m in replica.inbox.messages if m.data == b'"pay"']
     assert len(paid) <= 1  # the link was cut meanwhile; what it carried is repaired from history
     assert receipt.position.offset == 2
+
+
+async def test_whoever_waits_behind_a_silence_does_not_wait_for_another(
+    replica: Replica, own_redis: RedisServer
+) -> None:
+    await publish(replica, "room", b"0")
+    own_redis.freeze()
+    began = time.monotonic()
+    first = asyncio.create_task(replica.broker.publish([publication("room", b"1")]))
+    await asyncio.sleep(0)
+    behind = [
+        asyncio.create_task(replica.broker.publish([publication("room", b"2")])) for _ in range(3)
+    ]
+    (unknown,) = await first
+    silent_seconds = time.monotonic() - began
+    known = [outcome for (outcome,) in await asyncio.gather(*behind)]
+    assert time.monotonic() - began < silent_seconds + 0.2
+    assert isinstance(unknown, Unavailable)
+    assert unknown.outcome_unknown
+    assert [isinstance(each, Unavailable) and each.outcome_unknown for each in known] == [False] * 3
+
+    own_redis.thaw()
+    await replica.ready()
+    (receipt,) = await replica.broker.publish([publication("room", b"3")])
+    assert isinstance(receipt, Receipt)
+    assert receipt.position.offset in (2, 3), "0, 3 and perhaps 1, but never 2"
+
+
+async def test_a_redis_that_was_started_again_does_not_give_its_last_offsets_again(
+    replica: Replica, admin: Any, prefix: str
+) -> None:
+    before = (await publish(replica, "room", b"1")).position
+    state = f"{prefix}:{{room}}:state"
+    assert admin.hget(state, "r"), "it says in which run of Redis it was written"
+    # As if it had come back from a file that another process of Redis had written.
+    admin.hset(state, "r", "of-another-run")
+
+    positions = [(await publish(replica, "room", data)).position for data in (b"2", b"3")]
+    epoch, offset = before
+    assert positions == [(epoch, offset + 1_000_000_001), (epoch, offset + 1_000_000_002)], "once"
+    history = await replica.broker.history("room", HistoryQuery(before, 10))
+    assert [message.position for message in history.messages] == positions
+    assert not history.is_complete, "whoever was there learns that something may be missing"
 
 
 async def test_subscribing_while_redis_is_away_fails_in_time_and_leaves_nothing(

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gateway.adapters.redis.connection import Address, connect, open_connection
+from gateway.adapters.redis.connection import connect, open_connection, place_at
 from tests.support.certificates import make_certificate
 from tests.support.clients import RawClient, call, make_token, publish_now
 from tests.support.servers import (
@@ -85,7 +85,7 @@ def test_a_redis_that_cannot_prove_itself_is_not_talked_to(directory: Path, impo
 async def test_both_kinds_of_our_connections_verify(impostor: str) -> None:
     """S54: those that we make ourselves, and those of the library."""
     with pytest.raises(ssl.SSLCertVerificationError):
-        await open_connection(Address.parse(impostor), asyncio.Protocol)
+        await open_connection(await place_at(impostor).find(), asyncio.Protocol)
     client = connect(impostor, timeout_seconds=2, connections_max=2)
     with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
         await client.info()

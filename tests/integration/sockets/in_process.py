@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from gateway.serving import Server
 from gateway.sockets.http import LimitedHttp
 from gateway.sockets.native import NativeSocket
 
@@ -26,7 +27,7 @@ class Served:
             timeout_graceful_shutdown=5,
             **settings,
         )
-        self.server = uvicorn.Server(config)
+        self.server = Server(config)
 
     @property
     def port(self) -> int:

@@ -8,23 +8,26 @@ from redis import Redis
 
 from tests.support.accounts import TRUSTED, Person, as_admin
 from tests.support.clients import RawClient, call, make_token
-from tests.support.servers import SECRET, GatewayProcess, RedisServer, replicas
+from tests.support.servers import REDIS_PASSWORD, SECRET, GatewayProcess, RedisServer, replicas
 
 OLD, NEW = "canary-password-old", "canary-password-new"
 
 
-@pytest.fixture(scope="module", params=["native", "asgi"])
+@pytest.fixture(scope="module", params=[("native", "json"), ("asgi", "console")])
 def noisy(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     redis_server: RedisServer,
 ) -> Iterator[tuple[GatewayProcess, Path]]:
     directory = tmp_path_factory.mktemp("noisy")
+    door, form = request.param
     settings = {
         "log_level": "debug",
-        "socket_door": request.param,
+        "log_format": form,
+        "socket_log": True,
+        "socket_door": door,
         "redis_url": redis_server.url,
-        "redis_prefix": f"canaries-{request.param}",
+        "redis_prefix": f"canaries-{door}",
         **TRUSTED,
     }
     with replicas(directory, 1, **settings) as (process,):
@@ -56,6 +59,17 @@ def live(gateway: GatewayProcess) -> list[str]:
     for query in (f"?ticket={ticket}", f"?ticket={ticket}", f"?token={person.access_token}"):
         with RawClient(gateway.port) as client:
             client.upgrade(f"/ws/room{query}")
+    offered = {"Sec-WebSocket-Protocol": "bearer, canary-offered"}
+    for given in ({"Sec-WebSocket-Protocol": f"bearer, {person.access_token}"}, offered):
+        with RawClient(gateway.port) as client:
+            client.upgrade("/ws/room", given)
+    for name, secret in {
+        "Authorization": "Bearer canary-bearer",
+        "X-API-Key": "canary-api-key",
+        "X-Request-ID": "canary in a sentence",
+        "traceparent": "canary-trace",
+    }.items():
+        call(gateway.http + "/me", headers={name: secret})
     for path in ("/me", "/nowhere", "/users", "/publish/room"):
         call(f"{gateway.http}{path}?token={person.access_token}")
         cookie = {"Cookie": f"gateway_token={person.access_token}; gateway_csrf=canary-csrf"}
@@ -98,7 +112,9 @@ def test_no_secret_is_ever_logged(noisy: tuple[GatewayProcess, Path]) -> None:
     assert "came back" in gateway.log  # the reuse: what happened is logged all the same
     assert "Traceback" not in gateway.log
     assert SECRET not in gateway.log
+    assert REDIS_PASSWORD not in gateway.log
     assert "canary" not in gateway.log
+    assert "connection opened" in gateway.log
 
 
 def test_nothing_that_is_kept_is_a_usable_secret(
@@ -123,9 +139,12 @@ def test_no_page_shows_a_setting(noisy: tuple[GatewayProcess, Path]) -> None:
     """S22, S51"""
     gateway, _ = noisy
     admin = make_token("root", "admin")
-    for path in ("/health", "/readyz", "/livez", "/openapi.json", "/docs", "/users", "/nowhere"):
+    for path in (
+        *("/health", "/readyz", "/livez", "/metrics"),
+        *("/openapi.json", "/docs", "/users", "/nowhere"),
+    ):
         for token in (None, admin):
             text = call(gateway.http + path, token=token).body.decode()
             assert SECRET not in text
-            assert "redis-password" not in text
+            assert REDIS_PASSWORD not in text
             assert "argon2" not in text

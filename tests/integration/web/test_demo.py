@@ -62,7 +62,7 @@ def test_a_test_token_is_there_for_the_taking(demo: GatewayProcess) -> None:
 
 
 def test_the_log_says_loudly_what_is_on(demo: GatewayProcess) -> None:
-    warnings = [line for line in demo.log.splitlines() if " WARNING " in line]
+    warnings = [line for line in demo.log.splitlines() if '"level": "warning"' in line]
     assert any("GATEWAY_DEMO" in line and "without a password" in line for line in warnings)
 
 

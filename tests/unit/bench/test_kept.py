@@ -32,7 +32,10 @@ class RecordingPipe:
     def __init__(self) -> None:
         self.commands: list[tuple[Any, ...]] = []
 
-    async def execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+    async def open(self) -> str:
+        return ""
+
+    async def execute(self, commands: list[tuple[Any, ...]], made_for: str) -> list[Any]:
         self.commands += commands
         return [[0, b"e", b"1"]] * len(commands)
 

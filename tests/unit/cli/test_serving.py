@@ -91,7 +91,10 @@ def test_check_tells_each_mistake_in_a_line(tmp_path: Path) -> None:
 
 
 def test_check_is_content_with_the_defaults() -> None:
-    assert run("check").exit_code == 0
+    result = run("check")
+    assert result.exit_code == 0
+    assert "A stop takes up to 13 s" in result.output
+    assert "A stop takes up to 25 s" in run("check", env="production").output
 
 
 # gateway secrets and the rest.

@@ -96,7 +96,7 @@ class World:
         self.broker = MemoryBroker(idempotency_seconds=60)
         signals = Signals(self.broker)
 
-        async def send(kind: str, body: Mapping[str, Any]) -> int:
+        async def send(kind: str, body: Mapping[str, Any], *, near: str = "") -> int:
             self.signals.append(dict(body))
             signals._handlers[kind](dict(body))
             self.table.changed.set()
@@ -117,7 +117,7 @@ class World:
         self.join, self.leave = self.attendance.join, self.attendance.leave
 
     def fail_to_signal(self) -> None:
-        async def send(kind: str, body: Mapping[str, Any]) -> int:
+        async def send(kind: str, body: Mapping[str, Any], *, near: str = "") -> int:
             raise Unavailable("nobody hears")
 
         self._signals.send = send  # type: ignore[method-assign]

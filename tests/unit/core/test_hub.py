@@ -78,6 +78,7 @@ class FakeSession:
         self.wire = wire
         self.principal = principal
         self.ended: list[str] = []
+        self.lost: list[Gap] = []
         self.received: list[bytes] = []
 
     def write(self, batch: bytes) -> int | None:
@@ -89,6 +90,9 @@ class FakeSession:
 
     def end(self, error: GatewayError) -> None:
         self.ended.append(error.detail)
+
+    def missed(self, gap: Gap) -> None:
+        self.lost.append(gap)
 
     def resume(self, resumption: Resumption) -> None:
         if resumption.gap:

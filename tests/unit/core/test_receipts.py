@@ -22,7 +22,7 @@ class Crowd(MemoryBroker):
     replicas = 1
     is_away = False
 
-    async def signal(self, data: bytes) -> int:
+    async def signal(self, data: bytes, near: str = "") -> int:
         if self.is_away:
             raise Unavailable("away")
         await super().signal(data)

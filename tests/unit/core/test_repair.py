@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.core import repair as module
@@ -42,16 +44,27 @@ class Channels:
         self.broker = AwayBroker()
         self.tracks: dict[str, Track] = {}
         self.heard: list[tuple[str, int | Gap]] = []
+        self.written: list[int] = []
         self.repairs = Repairs(self.broker, self.tracks, self._write, self._announce)
 
-    def _write(self, channel: str, messages: Sequence[Message]) -> None:
+    def _write(self, channel: str, messages: Sequence[Message]) -> int:
         self.heard += [(channel, message.position.offset) for message in messages]
+        self.written.append(len(messages))
+        return sum(len(message.data) for message in messages)
 
     def _announce(self, channel: str, gap: Gap) -> None:
         self.heard.append((channel, gap))
 
-    async def publish(self, channel: str, count: int) -> Position:
-        publications = [Publication(channel, b"1", "id", "alice", 1.0) for _ in range(count)]
+    def deliver(self, channel: str, messages: Sequence[Message]) -> None:
+        """As the hub does it."""
+        track = self.tracks[channel]
+        if ready := track.take(messages):
+            self._write(channel, ready)
+        if track.is_parking:
+            self.repairs.want(channel)
+
+    async def publish(self, channel: str, count: int, data: bytes = b"1") -> Position:
+        publications = [Publication(channel, data, "id", "alice", 1.0) for _ in range(count)]
         *_, last = await self.broker.publish(publications)
         assert not isinstance(last, Exception)
         return last.position
@@ -132,6 +145,66 @@ async def test_a_long_absence_is_read_in_pages(
     await channels.repairs.repair("room")
     assert [offset for _, offset in channels.heard] == list(range(2, 36))
     assert len(channels.broker.asked) == 4
+
+
+async def test_much_is_written_in_parts_that_readers_can_take(
+    channels: Channels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    top = await channels.publish("room", 100, b"1" * 50_000)
+    channels.hold("room", top._replace(offset=0))
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    await channels.repairs.repair("room")
+    assert [offset for _, offset in channels.heard] == list(range(1, 101))
+    assert max(channels.written) == 3, "3 of 50 KB are more than 128 KB"
+    assert pauses == [150_000 / 200_000_000] * 33, "between them the readers read"
+    assert len(channels.broker.asked) == 1
+
+
+@given(
+    kept=st.integers(0, 60),
+    behind=st.integers(0, 60),
+    part_bytes=st.integers(0, 3000),
+    live=st.lists(st.tuples(st.integers(1, 5), st.booleans()), max_size=12),
+)
+@settings(deadline=None, max_examples=200)
+def test_what_comes_between_the_parts_is_delivered_behind_them_and_once(
+    kept: int, behind: int, part_bytes: int, live: list[tuple[int, bool]]
+) -> None:
+    async def scenario() -> list[tuple[str, int | Gap]]:
+        channels = Channels()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_PART_BYTES", part_bytes)
+            patch.setattr(module, "_READ_BYTES_PER_SECOND", float("inf"))
+            top = await channels.publish("room", kept + 1)
+            channels.hold("room", top._replace(offset=max(kept + 1 - behind, 0)))
+            task = asyncio.create_task(channels.repairs.run())
+            repaired = channels.repairs.want("room")
+            offset = kept + 1
+            for count, is_heard in live:
+                top = await channels.publish("room", count)
+                messages = [
+                    Message("room", b"1", "id", "alice", 1.0, top._replace(offset=offset + n))
+                    for n in range(1, count + 1)
+                ]
+                offset += count
+                if is_heard:  # others get lost on their way
+                    channels.deliver("room", messages)
+                await asyncio.sleep(0)
+            await repaired
+            for _ in range(2):  # the first may be one that read before the last was published
+                await channels.repairs.repair("room")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        first = max(kept + 1 - behind, 0) + 1
+        assert [each for _, each in channels.heard] == list(range(first, offset + 1))
+        return channels.heard
+
+    asyncio.run(scenario())
 
 
 async def test_what_is_lost_is_announced_before_what_is_left(channels: Channels) -> None:

@@ -16,7 +16,7 @@ class LoopBroker(MemoryBroker):
         super().__init__(idempotency_seconds=60)
         self.signals: list[Signals] = []
 
-    async def signal(self, data: bytes) -> int:
+    async def signal(self, data: bytes, near: str = "") -> int:
         if not self.signals:
             raise Unavailable("nobody is connected")
         for signals in self.signals:

@@ -142,3 +142,25 @@ async def test_a_finished_task_is_forgotten() -> None:
             await tasks.start(work(), "work")
         await asyncio.sleep(0)  # lets the callbacks of the last one run
         assert tasks._running == set()
+
+
+async def test_what_runs_may_come_to_its_end_before_the_block_is_left() -> None:
+    done: list[int] = []
+
+    async def work() -> None:
+        await asyncio.sleep(0.01)
+        done.append(1)
+
+    async with Tasks() as tasks:
+        await tasks.finish(0)  # with nothing to wait for
+        tasks.start(work(), "work")
+        await tasks.finish(5)
+    assert done == [1]
+
+
+async def test_what_never_ends_is_not_waited_for_for_ever() -> None:
+    async with asyncio.timeout(5), Tasks() as tasks:
+        task = tasks.start(asyncio.Event().wait(), "wait")  # type: ignore[arg-type]
+        await tasks.finish(0.01)
+        assert not task.done()
+    assert task.cancelled()

@@ -144,6 +144,18 @@ def test_a_new_epoch_is_announced_and_begins_at_its_beginning() -> None:
     assert gap.reason == "epoch_changed"
 
 
+@pytest.mark.parametrize("parked", [[], [12], [8]])
+def test_a_broker_that_lost_its_last_writes_is_announced_and_followed(parked: list[int]) -> None:
+    """It gives the offsets once more; what had arrived of its life before is not waited for."""
+    track = Track(at(10))
+    if parked:
+        track.take(messages(*parked))
+    ready, gap = track.fill(kept(track, at(8), 7, 8))
+    assert (offsets_of(ready), gap) == ([], Gap(at(10), at(9)))
+    assert offsets_of(track.take(messages(9, 10))) == [9, 10]
+    assert not track.is_parking
+
+
 def test_a_late_message_of_a_lost_epoch_is_let_go() -> None:
     track = Track(at(4))
     track.take(messages(8))
@@ -262,6 +274,12 @@ class World:
     def lose_state(self) -> None:
         self.stream, self.top = [], BEGINNING
 
+    def go_back(self) -> None:
+        """It comes back as it was a moment ago."""
+        offset = max(self.top.offset - self.random.randint(0, 3), min(self.top.offset, 1))
+        self.top = Position(self.top.epoch, offset)
+        self.stream = [m for m in self.stream if m.position.offset <= offset]
+
     def drop_link(self) -> None:
         self.link.clear()
 
@@ -329,7 +347,7 @@ def check_no_silent_hole(seen: list[Position | Gap], since: Position) -> None:
 @given(
     st.integers(0, 2**32),
     st.sampled_from([0, 1, 3, 100]),
-    st.lists(st.sampled_from("pppprrdxfj"), max_size=40),
+    st.lists(st.sampled_from("pppprrdxbfj"), max_size=40),
 )
 @example(1, 3, list("pprdpprf"))
 def test_nobody_ever_sees_a_hole_or_a_message_twice(seed: int, keep: int, steps: list[str]) -> None:
@@ -345,6 +363,10 @@ def test_nobody_ever_sees_a_hole_or_a_message_twice(seed: int, keep: int, steps:
             world.repair()
         elif step == "x":
             world.lose_state()
+        elif step == "b":
+            world.go_back()
+            world.drop_link()
+            world.repair()
         elif step == "f" and world.track.is_parking:
             world.repair()
         elif step == "j":
@@ -362,3 +384,10 @@ def test_nobody_ever_sees_a_hole_or_a_message_twice(seed: int, keep: int, steps:
         first = [gap] if gap else []
         check_no_silent_hole([*first, *(m.position for m in missed)], since)
         check_no_silent_hole(world.seen[begin:], position)
+
+
+def test_who_joined_before_the_first_message_is_taken_at_the_offset_alone() -> None:
+    track = Track(Position("e", 5))
+    assert track.adopt(Position("", 3)) == Position("e", 3)
+    assert track.adopt(BEGINNING) == BEGINNING
+    assert track.adopt(Position("other", 3)) == Position("other", 3)

@@ -1,5 +1,7 @@
 """Who may do what in a namespace that has rules of its own."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +138,7 @@ PATTERNS = st.none() | st.lists(
     publish=PATTERNS,
     action=st.sampled_from(Action),
     channel=st.sampled_from(["club:a", "club:", "news", "x:y", "user:alice", "user:bob"])
+    | st.sampled_from(["$news", "news#alice", "news#bob", "club:x#bob", "#bob", "news#", "a#$"])
     | st.text(),
 )
 def test_every_decision_follows_from_the_rules(
@@ -171,6 +174,56 @@ def test_every_decision_follows_from_the_rules(
         expected = expected and passes(getattr(agreed, each.value))
     if action is not PUBLISH and prefix == "user:" and channel != "user:alice":
         expected = expected and named
+    user = re.search("#([^#]*)$", channel)
+    if action is not PUBLISH:
+        for sign, is_closed in (
+            ("$", channel.startswith("$")),
+            (
+                channel[: user.start() + 1] if user else "",
+                user and user[1][:1].isalnum() and user[1] != "alice",
+            ),
+        ):
+            if is_closed:
+                expected = expected and any(
+                    each.startswith(sign) and matches(each, channel) for each in subscribe or ()
+                )
     assert decision.allowed is expected
     rule = decision.reason.partition(":")[0]
     assert rule in {"role", "grant", "personal", "namespace"} | ({"default"} if expected else set())
+
+
+@pytest.mark.parametrize(
+    ("channel", "subscribe", "allowed"),
+    [
+        ("$secret", None, False),
+        ("$secret", ["*"], False),
+        ("$secret", ["$*"], True),
+        ("$secret", ["$other"], False),
+        ("not$secret", None, True),
+        ("dialog#alice", None, True),
+        ("dialog#bob", None, False),
+        ("dialog#bob", ["dialog*"], False),
+        ("dialog#bob", ["dialog#*"], True),
+        ("club:dialog#bob", None, False),
+        ("club:dialog#alice", None, True),
+        ("#alice", None, True),
+        ("#bob", None, False),
+        ("dialog#", None, True),
+        ("aZ09_-.:@~#$", None, True),
+    ],
+)
+@pytest.mark.parametrize("action", [SUBSCRIBE, Action.SEE_HISTORY, Action.SEE_PRESENCE])
+def test_reserved_names(
+    action: Action, channel: str, subscribe: list[str] | None, allowed: bool
+) -> None:
+    alice = who(subscribe=subscribe)
+    assert Permissions(Namespaces()).decide(alice, action, channel).allowed is allowed
+    unreserved = Permissions(Namespaces(Namespace(reserved_names=False)))
+    granted = subscribe is None or any(matches(each, channel) for each in subscribe)
+    assert unreserved.decide(alice, action, channel).allowed is granted
+
+
+def test_reserved_names_do_not_keep_anybody_from_publishing() -> None:
+    publisher = who("publisher")
+    for channel in ("$secret", "dialog#bob"):
+        assert Permissions(Namespaces()).decide(publisher, PUBLISH, channel).allowed

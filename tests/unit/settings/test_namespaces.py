@@ -112,6 +112,12 @@ def test_every_mistake_has_a_line_of_its_own(config: Path) -> None:
     assert len(mistakes(config, text)) == 4
 
 
+def test_differences_do_not_go_where_messages_are_skipped(config: Path) -> None:
+    text = '[namespaces.a]\ndelta = "fossil"\nslow_consumer = "latest_only"\n'
+    (line,) = mistakes(config, text)
+    assert line.startswith("[namespaces.a] delta does not go with latest_only")
+
+
 def test_rules_that_do_not_go_together_are_all_named(config: Path) -> None:
     told = mistakes(
         config,

@@ -9,6 +9,7 @@ from gateway.protocols.upgrade import parse_upgrade
 from gateway.sockets.first import is_plain_handshake
 from gateway.sockets.http import HEADER_BYTES_MAX, HEADERS_MAX
 
+CLIENT_PATH = b"/connection/websocket"
 HANDSHAKE = (
     b"GET /ws/news?token=abc HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
     b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -66,7 +67,12 @@ line = st.one_of(
 
 @given(
     st.sampled_from([b"GET", b"POST", b"get", b"GET ", b""]),
-    st.one_of(st.sampled_from([b"/ws/a", b"/ws/a?b=%20", b"/other", b"ws/a"]), st.binary()),
+    st.one_of(
+        st.sampled_from(
+            [b"/ws/a", b"/ws/a?b=%20", b"/connection/websocket?a=b", b"/other", b"ws/a"]
+        ),
+        st.binary(),
+    ),
     st.sampled_from([b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b""]),
     st.lists(line, max_size=6),
 )
@@ -82,6 +88,16 @@ def test_what_is_plain_is_read_as_the_parser_reads_it(
     assert parsed.parser.get_method() == b"GET"
     assert parsed.headers == upgrade.headers
     assert parsed.headers["upgrade"].lower() == "websocket"
+
+
+@pytest.mark.parametrize("query", [b"", b"?cf_ws_frame_ping_pong=true"])
+def test_one_of_a_client_of_many_channels_is_plain(query: bytes) -> None:
+    assert is_plain_handshake(HANDSHAKE.replace(b"/ws/news?token=abc", CLIENT_PATH + query))
+
+
+@pytest.mark.parametrize("path", [b"/connection/websocket/", b"/connection/websockets", b"/"])
+def test_a_path_beside_it_goes_the_long_way(path: bytes) -> None:
+    assert not is_plain_handshake(HANDSHAKE.replace(b"/ws/news?token=abc", path))
 
 
 def test_an_ordinary_handshake_is_plain() -> None:

@@ -25,6 +25,7 @@ class FakePipe:
         self.let = asyncio.Event()
         self.failure: Exception | None = None
         self.answers = 0
+        self.generation = ""
 
     async def execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         self.pipelines.append([command[1] for command in commands if command[0][0] == "X"])
@@ -34,7 +35,7 @@ class FakePipe:
         replies: list[Any] = []
         for _ in self.pipelines[-1]:
             self.answers += 1
-            replies += [b"OK", b"QUEUED", b"QUEUED", [[b"e", b"%d" % self.answers], []]]
+            replies += [b"OK", b"QUEUED", b"QUEUED", [[b"e", b"%d" % self.answers, b""], []]]
         return replies
 
     def close(self) -> None:

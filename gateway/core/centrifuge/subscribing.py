@@ -1,0 +1,191 @@
+"""Into a channel: by which right, from which position, and what the client is told of it."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gateway.core.centrifuge.clients import (
+    CHANNELS_MAX,
+    EXPIRY_GRACE_SECONDS,
+    RECOVERED_BYTES_MAX,
+    RECOVERED_MAX,
+)
+from gateway.core.centrifuge.refusals import Ending, Refusal
+from gateway.core.centrifuge.subscription import Subscription
+from gateway.core.tokens import SubscriptionToken
+from gateway.core.track import NOW, Resumption, Start
+from gateway.domain.channels import check_channel
+from gateway.domain.errors import ExpiredToken, InvalidToken, Unavailable
+from gateway.domain.messages import Position
+from gateway.domain.namespaces import Delta, SlowConsumer
+from gateway.domain.principal import Action, Principal
+from gateway.protocols.centrifuge import codes
+from gateway.protocols.centrifuge.commands import SubRefresh, Subscribe, Unsubscribe
+from gateway.protocols.centrifuge.results import (
+    SubRefreshResult,
+    SubscribeResult,
+    UnsubscribeResult,
+    publication_of,
+)
+
+if TYPE_CHECKING:
+    from gateway.core.centrifuge.client import Client
+
+
+async def subscribe(client: "Client", command: Subscribe) -> None:
+    """The reply is written from inside, right in front of the first message."""
+    channel = check_channel(command.channel)
+    if command.type:
+        raise Refusal(codes.NOT_AVAILABLE)
+    if channel in client.subscriptions:
+        raise Refusal(codes.ALREADY_SUBSCRIBED)
+    if len(client.subscriptions) >= CHANNELS_MAX:
+        raise Refusal(codes.LIMIT_EXCEEDED)
+    if client.clients.namespaces.refuses(channel):
+        raise Refusal(codes.UNKNOWN_CHANNEL)
+    subscription = Subscription(client, channel)
+    token = _verified(client, channel, command.token) if command.token else None
+    if token is not None:
+        _apply(subscription, token)
+    client.subscriptions[channel] = subscription
+    client.socket.adopt(subscription)
+    data = token.data if token else b""
+    is_delta = _may_have_deltas(client, command)
+    if is_delta:
+        subscription.deltas = client.clients.deltas.of(channel)
+
+    def tell(result: SubscribeResult) -> None:
+        ttl = max(token.ends_at - int(time.time()), 1) if token else 0
+        if is_delta:
+            whole = [publication._replace(is_text=True) for publication in result.publications]
+            result = result._replace(delta=True, publications=whole)
+        client.reply(command.id, result._replace(expires=token is not None, ttl=ttl, data=data))
+
+    try:
+        await open_channel(subscription, tell, since=command.since, rejects_gap=command.rejects_gap)
+    except BaseException:
+        client.drop(subscription)
+        raise
+    if subscription.ends_at:
+        client.socket.visit()
+
+
+async def open_channel(
+    subscription: Subscription,
+    tell: Callable[[SubscribeResult], None],
+    *,
+    since: Position | None,
+    rejects_gap: bool = False,
+) -> None:
+    """Subscribe at the hub; ``tell`` is called with nothing between it and what comes live.
+
+    Raises what `Hub.subscribe` raises, and `Refusal` for a gap that the client rejects.
+    """
+    client, channel = subscription.client, subscription.channel
+    hub = client.clients.hub
+    is_recoverable = _is_recoverable(subscription)
+
+    def resumed(resumption: Resumption) -> None:
+        if client.is_gone:
+            raise Unavailable("the client has left")
+        result = _result_of(resumption, since, is_recoverable=is_recoverable)
+        if rejects_gap and since is not None and not result.recovered:
+            raise Refusal(codes.UNRECOVERABLE_POSITION)
+        tell(result)
+        attend(subscription)
+
+    if since is None and hub.subscribe_if_held(subscription.principal, subscription, channel):
+        resumed(Resumption([], None, hub.position(channel)))
+        return
+    subscription.on_resume = resumed
+    start = NOW if since is None else Start(since)
+    await hub.subscribe(subscription.principal, subscription, channel, start)
+
+
+def attend(subscription: Subscription) -> None:
+    """From now on the client is there for others, too; see `Client.drop`."""
+    client = subscription.client
+    subscription.is_attending = True
+    client.clients.attendance.join(subscription.channel, client.principal.subject)
+    client.clients.census.joined(subscription)
+
+
+async def unsubscribe(client: "Client", command: Unsubscribe) -> UnsubscribeResult:
+    subscription = client.subscriptions.get(check_channel(command.channel))
+    if subscription is not None:
+        client.drop(subscription)
+    return UnsubscribeResult()
+
+
+async def sub_refresh(client: "Client", command: SubRefresh) -> SubRefreshResult:
+    subscription = client.subscriptions.get(check_channel(command.channel))
+    if subscription is None or not command.token:
+        raise Refusal(codes.BAD_REQUEST)
+    token = _verified(client, subscription.channel, command.token)
+    _apply(subscription, token)
+    client.socket.visit()
+    return SubRefreshResult(expires=True, ttl=max(token.ends_at - int(time.time()), 1))
+
+
+def _verified(client: "Client", channel: str, text: str) -> SubscriptionToken:
+    try:
+        token = client.clients.verifier.verify_subscription(text)
+    except ExpiredToken:
+        raise
+    except InvalidToken:
+        raise Refusal(codes.PERMISSION_DENIED) from None
+    is_ours = token.subject == client.principal.subject and token.client in ("", client.id)
+    if not is_ours or token.channel != channel:
+        raise Ending(codes.INVALID_TOKEN)
+    return token
+
+
+def _apply(subscription: Subscription, token: SubscriptionToken) -> None:
+    client = subscription.client
+    subscription.info = token.info
+    subscription.ends_at = client.second_of(token.ends_at) + EXPIRY_GRACE_SECONDS
+    subscription.opened_for = opened_for(client.principal, subscription.channel)
+
+
+def opened_for(principal: Principal, channel: str) -> Principal:
+    """The principal as far as a subscription token opens the channel to it.
+
+    It goes past grants and past names that are reserved, not past the roles that a namespace
+    asks for: those are the operator's word, and the principal's token has to bring them.
+    """
+    return dataclasses.replace(principal, grants={**principal.grants, Action.SUBSCRIBE: (channel,)})
+
+
+def _may_have_deltas(client: "Client", command: Subscribe) -> bool:
+    namespace = client.clients.namespaces.of(command.channel)
+    return (
+        command.delta == namespace.delta.value
+        and namespace.delta is not Delta.NONE
+        # Who skips messages can make nothing of the difference from one of them.
+        and namespace.slow_consumer is not SlowConsumer.LATEST_ONLY
+    )
+
+
+def _is_recoverable(subscription: Subscription) -> bool:
+    clients, channel = subscription.client.clients, subscription.channel
+    if not clients.namespaces.of(channel).history_length:
+        return False
+    return clients.permissions.decide(subscription.principal, Action.SEE_HISTORY, channel).allowed
+
+
+def _result_of(
+    resumption: Resumption, since: Position | None, *, is_recoverable: bool
+) -> SubscribeResult:
+    messages, gap, (epoch, offset) = resumption
+    result = SubscribeResult(was_recovering=since is not None)
+    if not is_recoverable:
+        return result
+    result = result._replace(recoverable=True, positioned=True, epoch=epoch, offset=offset)
+    if since is None or gap is not None or len(messages) > RECOVERED_MAX:
+        return result
+    if sum(len(message.data) for message in messages) > RECOVERED_BYTES_MAX:
+        return result
+    # The client moves on from where it was as it takes the publications.
+    publications = [publication_of(message) for message in messages]
+    return result._replace(offset=since.offset, recovered=True, publications=publications)

@@ -1,0 +1,35 @@
+"""How the messages of a channel reach all clients of one flavour: encoded once for all of them."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from gateway.core.subscriber import Wire
+from gateway.core.track import Gap
+from gateway.domain.messages import Message
+from gateway.protocols.centrifuge.codec import Codec
+from gateway.protocols.centrifuge.results import Push
+
+
+class ClientWire(Wire):
+    """What arrives together goes out in one frame.
+
+    The notices of the plain protocol have no words here: a gap ends the subscription, which each
+    `Subscription` sees to, and who joins and leaves is told by client.
+    """
+
+    def __init__(self, codec: Codec, frame_of: Callable[[bytes], bytes]) -> None:
+        self.codec = codec
+        self.frame_of = frame_of
+        self.ping = frame_of(codec.ping)
+
+    def encode(self, messages: Sequence[Message]) -> bytes:
+        return self.frame_of(self.codec.publications(messages[0].channel, messages))
+
+    def gap(self, channel: str, gap: Gap) -> bytes:
+        return b""
+
+    def notice(self, kind: str, **fields: object) -> bytes:
+        return b""
+
+    def pushes(self, channel: str, pushes: Iterable[Push]) -> bytes:
+        codec = self.codec
+        return self.frame_of(codec.joined([codec.push(channel, push) for push in pushes]))

@@ -1,0 +1,111 @@
+"""What tokens say to a client of the Centrifuge protocol, besides who it is.
+
+Two kinds. A *connection token* says who connects: an access token does, too, and so does a
+``typ: JWT`` one, which is what the libraries of such applications sign, if one of our own keys
+signed it and it keeps to every other rule. A *subscription token* opens one channel to one user.
+Its ``channel`` claim tells them apart: the one must have it, the other must not, and an access
+token is never a subscription token. Neither is good for anything outside of this protocol: every
+other door wants ``at+jwt``.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.core.tokens.claims import name_of
+from gateway.core.tokens.form import Refused, shown
+from gateway.core.tokens.steps import Reading
+from gateway.domain.channels import check_channel
+from gateway.domain.errors import InvalidChannel
+from gateway.domain.principal import Principal
+
+_SUBS_MAX = 128
+
+
+class ServerSub(NamedTuple):
+    """A channel to which the token subscribes its client; both fields are JSON, or empty."""
+
+    info: bytes = b""
+    data: bytes = b""
+
+
+class ConnectionToken(NamedTuple):
+    """``info`` is JSON or empty. At ``ends_at``, in seconds since 1970, a new one is needed."""
+
+    principal: Principal
+    info: bytes
+    subs: Mapping[str, ServerSub]
+    ends_at: int
+
+
+class SubscriptionToken(NamedTuple):
+    """``client`` is "" where any connection of the user may use it."""
+
+    subject: str
+    channel: str
+    client: str
+    info: bytes
+    data: bytes
+    ends_at: int
+
+
+def connection_of(reading: Reading) -> ConnectionToken:
+    """What a verified token says; raises `Refused`."""
+    claims = reading.claims
+    if "channel" in claims:
+        raise Refused("a subscription token opens no connection")
+    return ConnectionToken(reading.principal(), _json(claims, "info"), _subs(claims), _end(reading))
+
+
+def subscription_of(reading: Reading) -> SubscriptionToken:
+    """What a verified token says; raises `Refused`."""
+    claims = reading.claims
+    channel = claims.get("channel")
+    if not isinstance(channel, str):
+        raise Refused("the token opens no channel", f"channel is {shown(channel)}")
+    client = name_of(claims, "client") if claims.get("client") else ""
+    info, data = _json(claims, "info"), _json(claims, "data")
+    return SubscriptionToken(reading.subject, channel, client, info, data, _end(reading))
+
+
+def _end(reading: Reading) -> int:
+    """When the session ends that the token begins: ``expire_at``, or with the token itself.
+
+    No session outlives the longest token that could be had now, whatever its own one says.
+    """
+    value = reading.claims.get("expire_at")
+    if value is None:
+        return reading.expires_at
+    if type(value) is not int or not abs(value) < 1 << 53:
+        raise Refused("the token has no usable expire_at", f"expire_at is {shown(value)}")
+    latest = int(reading.now) + reading.rules.lifetime_seconds_max
+    return min(value, latest) if value > 0 else latest
+
+
+def _subs(claims: dict[str, Any]) -> dict[str, ServerSub]:
+    channels, subs = claims.get("channels", []), claims.get("subs", {})
+    if not isinstance(channels, list) or not isinstance(subs, dict):
+        raise Refused("the token's channels are no list, or its subs no object")
+    found: dict[str, ServerSub] = {}
+    for name in (*channels, *subs):
+        try:
+            channel = check_channel(name if isinstance(name, str) else "")
+        except InvalidChannel:
+            raise Refused("the token names an impossible channel", f"it is {shown(name)}") from None
+        options = subs.get(channel, {})
+        if not isinstance(options, dict):
+            raise Refused("the token's subs are not objects")
+        found[channel] = ServerSub(_json(options, "info"), _json(options, "data"))
+    if len(found) > _SUBS_MAX:
+        raise Refused(f"a token subscribes to at most {_SUBS_MAX} channels")
+    return found
+
+
+def _json(claims: dict[str, Any], name: str) -> bytes:
+    if name not in claims:
+        return b""
+    try:
+        return orjson.dumps(claims[name])
+    except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
+        raise Refused(f"the token's {name} is nested too deeply") from None

@@ -1,0 +1,42 @@
+"""How commands, replies and pushes are spelled; every connection has chosen one."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.domain.messages import Message
+from gateway.protocols.centrifuge.codes import Error
+from gateway.protocols.centrifuge.commands import Command
+from gateway.protocols.centrifuge.results import Push, Result
+
+
+class Codec(Protocol):
+    """Everything returned is the payload of one message of the transport; never empty."""
+
+    @abstractmethod
+    def decode(self, payload: str) -> list[Command]:
+        """The commands of one message, one at least; raises `BadCommand` and nothing else."""
+
+    @abstractmethod
+    def reply(self, id: int, answer: Result | Error) -> bytes: ...
+
+    @abstractmethod
+    def push(self, channel: str, push: Push) -> bytes: ...
+
+    @abstractmethod
+    def publications(self, channel: str, messages: Sequence[Message]) -> bytes:
+        """The push of messages of one channel, the same for everybody who hears them."""
+
+    @abstractmethod
+    def deltas(
+        self, channel: str, messages: Sequence[Message], patches: Sequence[bytes | None]
+    ) -> bytes:
+        """As `publications`, for those who asked for differences; None: the message itself."""
+
+    @abstractmethod
+    def joined(self, payloads: Sequence[bytes]) -> bytes:
+        """Several payloads as one."""
+
+    @property
+    @abstractmethod
+    def ping(self) -> bytes: ...

@@ -1,0 +1,291 @@
+"""The native door of the Centrifuge protocol: many channels on one WebSocket.
+
+As in `gateway.sockets.live`, nothing waits in here: what goes out is written straight to the
+transport, what comes in and takes time is left to the `Inbox`, and time is the wheel's business.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from uvicorn.server import ServerState
+from websockets.extensions import Extension
+
+from gateway.core.centrifuge.client import Client
+from gateway.core.centrifuge.clients import CONNECT_SECONDS
+from gateway.core.centrifuge.refusals import disconnect_of
+from gateway.core.centrifuge.subscription import Subscription
+from gateway.domain.errors import GatewayError
+from gateway.domain.namespaces import SlowConsumer
+from gateway.protocols.centrifuge import codes
+from gateway.protocols.centrifuge.codes import Disconnect
+from gateway.protocols.centrifuge.commands import Command
+from gateway.protocols.frames import PING_FRAME, close_frame, text_frame
+from gateway.protocols.upgrade import Upgrade
+from gateway.sockets.backlog import Backlog
+from gateway.sockets.door import Door
+from gateway.sockets.flavours import COMPRESSED_JSON_WIRE, JSON_WIRE, asks_for_protobuf
+from gateway.sockets.inbox import Inbox
+from gateway.sockets.live import direct_send
+from gateway.sockets.log import ABNORMAL
+from gateway.sockets.reader import End, MessageReader
+
+
+class CentrifugeSocket(asyncio.Protocol):
+    """One connection, from the answer to its handshake to its end."""
+
+    __slots__ = (
+        "_address",
+        "_backlog",
+        "_client",
+        "_closing",
+        "_door",
+        "_has_entered",
+        "_inbox",
+        "_is_paused",
+        "_reader",
+        "_send",
+        "_server_state",
+        "_transport",
+        "due",
+    )
+
+    _transport: asyncio.Transport
+    _reader: MessageReader
+    _client: Client
+    _send: Callable[[bytes], int | None]
+
+    def __init__(self, door: Door, server_state: ServerState) -> None:
+        self._door = door
+        self._server_state = server_state
+        self._address = ""
+        self._closing = False
+        self._has_entered = False
+        self._is_paused = False
+        self._inbox: Inbox[Command] | None = None
+        # Made when the peer first reads too slowly.
+        self._backlog: Backlog | None = None
+        self.due = 0
+
+    # Opening.
+
+    def open(
+        self,
+        transport: asyncio.Transport,
+        upgrade: Upgrade,
+        response: bytes,
+        extensions: Sequence[Extension],
+    ) -> None:
+        """Send the 101 that was agreed on; the transport has this object as its protocol."""
+        door = self._door
+        self._transport = transport
+        self._server_state.connections.add(cast(Any, self))
+        self._address = door.address_of(transport.get_extra_info("peername"), upgrade.headers)
+        self._set_out(extensions, upgrade)
+        transport.write(response)
+        door.counts.joining += 1
+        try:
+            door.admit_client(self._address)
+        except GatewayError as refusal:
+            door.counts.refusals[refusal.code] += 1
+            self._reject(disconnect_of(refusal), refusal.detail)
+        else:
+            if asks_for_protobuf(upgrade):
+                self._reject(codes.INAPPROPRIATE_PROTOCOL, "Protobuf is not spoken here")
+
+    def _set_out(self, extensions: Sequence[Extension], upgrade: Upgrade) -> None:
+        door = self._door
+        self._reader = MessageReader(door.message_bytes_max, extensions)
+        self._send = direct_send(self._transport) or self._transport.write
+        if self._send != self._transport.write:
+            # Whatever does not fit into the kernel pauses us: then nothing can overtake it.
+            self._transport.set_write_buffer_limits(high=0)
+        wire = COMPRESSED_JSON_WIRE if extensions else JSON_WIRE
+        is_pinged_by_frames = upgrade.query.get("cf_ws_frame_ping_pong") == ["true"]
+        self._client = Client(door.clients, self, wire, is_pinged_by_frames=is_pinged_by_frames)
+        door.wheel.schedule(self, door.wheel.now() + CONNECT_SECONDS)
+
+    def _reject(self, why: Disconnect, detail: str) -> None:
+        self._door.counts.refused += 1
+        self.close(why.code, f"{why.reason}: {detail}")
+
+    # Called by the transport and the server.
+
+    def data_received(self, data: bytes) -> None:
+        client = self._client
+        if client.is_pinged_by_frames:
+            client.heard()
+        incoming = self._reader.read(data)
+        for message in incoming.messages:
+            if self._closing:
+                break  # it may not say anything anymore
+            if message is None:
+                client.disconnect(codes.BAD_FRAME)
+            else:
+                self._take(client.take(message))
+        if incoming.reply and not self._closing:
+            self._write_aside(incoming.reply)
+        if incoming.end is not None:
+            self._end(incoming.end, incoming.closing)
+
+    def eof_received(self) -> bool | None:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server_state.connections.discard(cast(Any, self))
+        self._closing = True
+        self._door.wheel.discard(self)
+        self._leave()
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+        for subscription in self._client.subscriptions.values():
+            self.adopt(subscription)
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        while self._backlog and not self._is_paused:  # a write may pause us again
+            self._transport.write(self._backlog.take())
+        if not self._is_paused:
+            for subscription in self._client.subscriptions.values():
+                self.adopt(subscription)
+
+    def shutdown(self) -> None:
+        """Part of the server's stop."""
+        self._client.end(self._door.drain.farewell())
+
+    def _take(self, commands: Sequence[Command]) -> None:
+        if commands and self._inbox is None:
+            carry_out = self._client.carry_out
+            self._inbox = Inbox(carry_out, self._fail, self._transport, self._door.tasks)
+        for command in commands:
+            assert self._inbox is not None
+            self._inbox.put(command)
+
+    def _fail(self) -> None:
+        self._client.disconnect(codes.SERVER_ERROR)
+
+    # Called by the client.
+
+    def send(self, payload: bytes) -> None:
+        if not self._closing:
+            self._write_aside(text_frame(payload))
+
+    def send_rest(self, rest: bytes) -> None:
+        # Full, or broken: the transport knows what to do about both.
+        self._transport.write(rest)
+
+    def ping(self) -> None:
+        client = self._client
+        self._transport.write(PING_FRAME if client.is_pinged_by_frames else client.wire.ping)
+
+    def enter(self) -> None:
+        self._door.enter_client(self._client, self._address)
+        self._has_entered = True
+        self._door.counts.joining -= 1
+
+    def adopt(self, subscription: Subscription) -> None:
+        if self._is_paused:
+            subscription.write = partial(self._write_slowly, subscription)
+        else:
+            subscription.write = self._send
+
+    def forget(self, subscription: Subscription) -> None:
+        if self._backlog is not None:
+            self._backlog.forget(subscription)
+
+    def visit(self) -> None:
+        if not self._closing:
+            self._door.wheel.schedule(self, self._door.wheel.now() + 1)
+
+    @property
+    def is_reading_paused(self) -> bool:
+        return self._inbox is not None and self._inbox.is_reading_paused
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye, and make sure that it ends: the wheel cuts off a peer that stays."""
+        if self._closing:
+            return
+        self._closing = True
+        if code == codes.NO_PONG.code:
+            self._door.counts.dead_closed += 1
+        backlog, self._backlog = self._backlog, None
+        self._leave(code)
+        if self._inbox is not None:
+            self._inbox.clear()  # it may not say anything anymore
+        while backlog and code != codes.SLOW.code:
+            self._transport.write(backlog.take())
+        self._transport.write(close_frame(code, reason))
+        self._end_soon()
+
+    # Slow readers.
+
+    def _write_slowly(self, subscription: Subscription, batch: bytes) -> None:
+        policy = self._door.namespaces.of(subscription.channel).slow_consumer
+        # While it lags, an old value is worth nothing, but to who needs it to read the new one.
+        if policy is SlowConsumer.LATEST_ONLY and subscription.deltas is None:
+            self.forget(subscription)
+        if self._backlog is None:
+            self._backlog = Backlog()
+        self._backlog.put(subscription, batch)
+        waiting = self._backlog.waiting_bytes + self._transport.get_write_buffer_size()
+        if waiting <= self._door.outbox_bytes_max:
+            return
+        if policy is SlowConsumer.DISCONNECT:
+            self._close_slow()
+        else:
+            # What is thrown away must not go unnoticed: it comes back for it when it reads again.
+            self._client.lost(subscription)
+
+    def _write_aside(self, frames: bytes) -> None:
+        """Answer this client alone: past what waits, whose policy is about messages.
+
+        Not past its limit: a peer could ask for more and more and never read it.
+        """
+        waiting = self._transport.get_write_buffer_size()
+        if waiting + len(frames) > self._door.outbox_bytes_max:
+            self._close_slow()
+        else:
+            self._transport.write(frames)
+
+    def _close_slow(self) -> None:
+        self._door.counts.slow_closed += 1
+        self._client.disconnect(codes.SLOW)
+
+    # Ending.
+
+    def _end(self, end: End, closing: tuple[int, str] | None) -> None:
+        self._closing = True
+        self._leave(closing[0] if closing else ABNORMAL)
+        if end is End.CLOSED:
+            self._transport.close()
+        elif self._transport.can_write_eof():
+            # See `LiveSocket._end`: the peer may still be sending, and has to read our reason.
+            self._transport.write_eof()
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        if self._inbox is not None:
+            self._inbox.resume_reading()
+        wheel = self._door.wheel
+        # One more, because the second that is running now may be over in no time.
+        wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds + 1)
+
+    def _leave(self, code: int = ABNORMAL) -> None:
+        client = self._client
+        if client.is_gone:
+            return
+        client.leave()
+        self._backlog = None
+        if self._has_entered:
+            self._door.leave_client(client, self._address, code)
+        else:
+            self._door.counts.joining -= 1
+
+    def tick(self, now: int) -> int:
+        """The wheel's visit."""
+        if self._closing:
+            self._transport.abort()
+            return 0
+        return self._client.tick(now) or self.due

@@ -1,0 +1,1 @@
+"""Load, faults, watching and judging for the fault tests."""
