@@ -94,6 +94,7 @@ async def test_two_people_meet_and_what_they_say_is_text(
     await expect(alice.locator("#people li")).to_have_text(["alice"])
 
 
+@pytest.mark.long
 async def test_names_of_users_are_text_as_well(windows: Windows, demo: GatewayProcess) -> None:
     """S38"""
     page = await windows.open(demo.http)
@@ -108,6 +109,7 @@ async def test_names_of_users_are_text_as_well(windows: Windows, demo: GatewayPr
     assert await page.locator("main img, main script").count() == 0
 
 
+@pytest.mark.long
 async def test_an_account_is_made_kept_over_a_reload_and_forgotten(
     windows: Windows, gateway: GatewayProcess
 ) -> None:
@@ -137,6 +139,7 @@ async def test_an_account_is_made_kept_over_a_reload_and_forgotten(
     await expect(page.locator("#entrance")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_a_wrong_token_and_a_revoked_one_lead_back_to_the_entrance(
     windows: Windows, gateway: GatewayProcess
 ) -> None:
@@ -155,6 +158,7 @@ async def test_a_wrong_token_and_a_revoked_one_lead_back_to_the_entrance(
     assert await page.evaluate("sessionStorage.length") == 0
 
 
+@pytest.mark.long
 async def test_earlier_messages_are_there_and_channels_count_what_is_new(
     windows: Windows, demo: GatewayProcess
 ) -> None:
@@ -176,6 +180,7 @@ async def test_earlier_messages_are_there_and_channels_count_what_is_new(
     assert [await fact(page, name) for name in ("missed", "doubled")] == [0, 0]
 
 
+@pytest.mark.long
 async def test_a_phone_shows_it_all_without_scrolling_sideways(
     windows: Windows, demo: GatewayProcess, screenshots: Path
 ) -> None:
@@ -245,6 +250,7 @@ async def test_a_replica_dies_and_nothing_is_lost_or_doubled(
         await lost.screenshot(path=screenshots / "recovered.png")
 
 
+@pytest.mark.long
 async def test_what_cannot_be_recovered_is_said(
     windows: Windows, redis_server: RedisServer, directory: Path
 ) -> None:
@@ -267,6 +273,7 @@ async def test_what_cannot_be_recovered_is_said(
         assert await offsets(page) == [1, 7]
 
 
+@pytest.mark.long
 async def test_a_gateway_without_redis_forgets_and_the_page_says_so(
     windows: Windows, directory: Path
 ) -> None:

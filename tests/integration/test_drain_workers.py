@@ -14,6 +14,8 @@ from tests.support.servers import GatewayProcess, RedisServer, wait_until
 
 ADMIN = make_token("root", "admin")
 
+pytestmark = pytest.mark.long
+
 
 def children(pid: int) -> list[int]:
     """The workers: children of this process that run the gateway, and no helper of Python's."""

@@ -114,6 +114,7 @@ def test_everything_that_a_client_may_ask_for(
     assert of(steps, "error") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("transport", ["sse", "http_stream"])
 @pytest.mark.parametrize("scenario", ["basics", "recovery", "many"])
 def test_without_a_websocket_all_is_the_same(
@@ -126,6 +127,7 @@ def test_without_a_websocket_all_is_the_same(
     assert of(steps, "error") == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("transport", [None, "sse", "http_stream"])
 def test_differences_are_understood(
     node: str, gateway: GatewayProcess, channel: str, transport: str | None
@@ -233,6 +235,7 @@ def test_channels_of_the_server_recover(node: str, gateway: GatewayProcess, chan
     assert recovered == [False, True]
 
 
+@pytest.mark.long
 def test_a_hundred_channels_at_once(node: str, gateway: GatewayProcess, channel: str) -> None:
     steps = run(node, "many", gateway, channel=channel)
     assert of(steps, "state") == [{"step": "state", "state": "connected"}]

@@ -71,6 +71,7 @@ async def test_channels_move_with_their_slots_and_nobody_misses_anything(
     print(verdict.figures(), f"moved: {moved}", f"slowest: {max(delays(journal, CHANNELS))}")
 
 
+@pytest.mark.long
 async def test_a_master_that_dies_takes_only_its_own_channels_with_it(
     cluster: RedisCluster, gateways: list[GatewayProcess]
 ) -> None:
@@ -151,6 +152,7 @@ def is_notice(event: Heard | Told) -> TypeGuard[Told]:
     return isinstance(event, Told) and event.type in ("degraded", "gap", "restored")
 
 
+@pytest.mark.long
 async def test_what_the_replica_never_got_is_announced_and_its_offsets_are_not_given_again(
     cluster: RedisCluster, gateways: list[GatewayProcess]
 ) -> None:

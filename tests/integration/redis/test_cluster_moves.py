@@ -24,6 +24,8 @@ from tests.support.redis_cluster import RedisCluster, redis_cluster
 
 ROOM = "room"
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:

@@ -24,6 +24,8 @@ CHANNELS = [f"room-{n}" for n in range(4)]
 DEAF_SECONDS_MAX = DOWN_AFTER_SECONDS + 5
 _PATIENCE_SECONDS = 20.0
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def redis(request: pytest.FixtureRequest, directory: Path) -> Iterator[SentinelSet]:
