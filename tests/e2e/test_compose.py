@@ -168,5 +168,6 @@ def test_history_outlives_a_restart_of_redis(stack: Stack) -> None:
     wait_until(works_again, "publishing works again", START_SECONDS)
     again, higher = position(answers[-1])
     assert again == epoch
-    # A publisher that got no answer may have published.
-    assert offset < higher <= offset + len(answers)
+    # A publisher that got no answer may have published; and behind a restart, whose file may lack
+    # the last second, offsets leap.
+    assert offset < higher - 1_000_000_000 <= offset + len(answers)
