@@ -117,7 +117,7 @@ async def knock_while(
     refused = [visit for visit in visits if visit.code == REFUSED]
     assert {visit.reason for visit in refused} == {"the token has been revoked: logout"}
     assert {visit.is_open for one in shut_out for visit in one.log.visits[:-1]} == {False}
-    record(fault, title, verdict.figures(), knocks=len(visits), refused=len(refused), let_in=0)
+    record(fault, title, verdict.figures(), knocks=len(visits), refused=len(refused))
 
 
 def revoked(name: str, channel: str, ports: Sequence[int]) -> Listener:

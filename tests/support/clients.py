@@ -110,15 +110,11 @@ class RawClient:
         *,
         host: str = "127.0.0.1",
         receive_buffer: int = 0,
-        segment_bytes: int = 0,
         timeout: float = 15.0,
     ) -> None:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        if segment_bytes:
-            # On loopback a segment has 64 KB, and the sender's kernel takes megabytes of them.
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_bytes)
         self.socket.settimeout(timeout)
         self.socket.connect((host, port))
         self._rest = b""
