@@ -22,7 +22,7 @@ from tests.support.servers import GatewayProcess
 
 LISTENER = make_token("lucas")
 PUBLISHER = make_token("paula", "publisher")
-RATE = 200
+RATE = 100
 PATIENT = {"ping_interval": None, "open_timeout": 30}
 HANDSHAKE = (
     b"GET /ws/room?token=bad HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
@@ -54,8 +54,7 @@ class Newcomer:
         self.reasons: list[str] = []
         self.in_after = 0.0
 
-    async def come(self, until: asyncio.Event) -> None:
-        started = time.monotonic()
+    async def come(self, started: float, until: asyncio.Event) -> None:
         while True:
             self.attempts += 1
             begun = time.monotonic()
@@ -75,13 +74,14 @@ class Newcomer:
 
 async def test_a_herd_is_in_after_a_time_that_its_size_explains(paced: GatewayProcess) -> None:
     await asyncio.sleep(1)  # a full bucket
-    count = 1000
+    count = 600
     over = asyncio.Event()
     before = (await asyncio.to_thread(call, paced.http + "/health")).json
     async with listen(paced.ws, "calm", LISTENER) as calm, asyncio.TaskGroup() as group:
         newcomers = [Newcomer(paced) for _ in range(count)]
+        started = time.monotonic()
         for newcomer in newcomers:
-            group.create_task(newcomer.come(over))
+            group.create_task(newcomer.come(started, over))
         latencies = []
         while not all(newcomer.in_after for newcomer in newcomers):
             sent = time.monotonic()
@@ -93,12 +93,15 @@ async def test_a_herd_is_in_after_a_time_that_its_size_explains(paced: GatewayPr
         health = (await asyncio.to_thread(call, paced.http + "/health")).json
         over.set()
 
-    # (1000 - 200) / 200 are 4 seconds, and there is the jitter.
-    assert max(newcomer.in_after for newcomer in newcomers) < 15
+    # A full bucket, and what has dripped into it: nobody is let in before it is his turn, ...
+    arrivals = sorted(newcomer.in_after for newcomer in newcomers)
+    assert all(place <= RATE + RATE * after for place, after in enumerate(arrivals, 1))
+    # ... and (600 - 100) / 100 are 5 seconds, and there is the jitter.
+    assert arrivals[-1] < 18
     assert sum(newcomer.attempts for newcomer in newcomers) < 4 * count
     refused = health["sockets_refused_by_pace"] - before["sockets_refused_by_pace"]
     assert refused == sum(len(newcomer.reasons) for newcomer in newcomers)
-    assert refused >= count - 3 * RATE
+    assert refused > 0
     assert health["sockets_open"] >= count
     assert {reason.partition("retry_ms=")[0] for one in newcomers for reason in one.reasons} == {
         "too many connect at once; "
@@ -108,7 +111,7 @@ async def test_a_herd_is_in_after_a_time_that_its_size_explains(paced: GatewayPr
     assert max(waits) > 2000  # the more there are, the longer
     handshakes = sorted(seconds for one in newcomers for seconds in one.handshakes)
     assert handshakes[int(len(handshakes) * 0.99)] < 5
-    assert sorted(latencies)[len(latencies) // 2] < 0.5  # this loop drives a thousand clients, too
+    assert sorted(latencies)[len(latencies) // 2] < 0.5  # this loop drives all the clients, too
     lines = [line for line in paced.log.splitlines() if "handshakes_per_second_max" in line]
     assert 1 <= len(lines) <= 3
     assert "was refused: too many" not in paced.log
