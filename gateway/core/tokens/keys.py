@@ -86,14 +86,16 @@ class VerifyingKey:
 class _Secret:
     """Compares with the standard library: the token library's way costs 4 % of a connect more."""
 
-    __slots__ = ("_digest", "_secret")
+    __slots__ = ("_begun",)
 
     def __init__(self, secret: bytes, algorithm: str) -> None:
-        self._secret = secret
-        self._digest = f"sha{algorithm[2:]}"
+        # The secret is hashed into it once: a copy costs less than to begin for each token.
+        self._begun = hmac.new(secret, digestmod=f"sha{algorithm[2:]}")
 
     def verify(self, signed: bytes, signature: bytes) -> bool:
-        return hmac.compare_digest(hmac.digest(self._secret, signed, self._digest), signature)
+        expected = self._begun.copy()
+        expected.update(signed)
+        return hmac.compare_digest(expected.digest(), signature)
 
 
 class SigningKey(VerifyingKey):

@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake
 
-from gateway.domain.errors import Unavailable
+from gateway.core.roster import Connection
+from gateway.core.session import Session
+from gateway.domain.errors import InvalidToken, Unavailable
 from gateway.domain.messages import Draft
 from gateway.domain.principal import Principal
+from gateway.protocols.frames import text_frame
 from gateway.replica import Gateway
 from tests.integration.sockets.in_process import Served, eventually
 from tests.support.clients import closing_of, listen, make_token, receive_json
@@ -145,6 +150,45 @@ async def test_a_stop_does_not_wait_for_a_confirmation(
     await eventually(lambda: gateway_here.door.counts.joining == 0, "the confirmation is heard")
     assert gateway_here.hub.subscriber_count == 0
     assert gateway_here.door.counts.accepted == 0
+
+
+@pytest.fixture
+def on_entry(
+    gateway_here: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Session], object]], None]:
+    """Lets something happen in the turn of the loop that lets a client in, behind its back."""
+
+    def happens(what: Callable[[Session], object]) -> None:
+        join = gateway_here.roster.join
+
+        def join_and_go_on(connection: Connection) -> None:
+            join(connection)
+            asyncio.get_running_loop().call_soon(what, cast(Session, connection))
+
+        monkeypatch.setattr(gateway_here.roster, "join", join_and_go_on)
+
+    return happens
+
+
+async def test_what_is_delivered_in_the_turn_of_the_handshake_follows_it(
+    served_here: Served, on_entry: Callable[[Callable[[Session], object]], None]
+) -> None:
+    on_entry(lambda session: session.write(text_frame(b'{"data":1}')))
+    # One is there already, so that the channel needs no confirmation.
+    async with await joining(served_here) as first, await joining(served_here) as second:
+        assert await receive_json(first) == await receive_json(second) == {"data": 1}
+
+
+async def test_whoever_is_sent_away_in_the_turn_of_its_handshake_is_told_why(
+    served_here: Served,
+    gateway_here: Gateway,
+    on_entry: Callable[[Callable[[Session], object]], None],
+) -> None:
+    async with await joining(served_here):
+        on_entry(lambda session: session.end(InvalidToken("the token has been revoked: test")))
+        code, reason = await closing_of(await joining(served_here))
+        assert (code, reason) == (1008, "the token has been revoked: test")
+        assert gateway_here.door.counts.open == 1
 
 
 async def test_a_stop_hands_its_users_over(served_here: Served, gateway_here: Gateway) -> None:
