@@ -28,6 +28,7 @@ from gateway.core.limits import RateLimit
 from gateway.core.login_limits import LoginLimits
 from gateway.core.logins import LoginDesk, LoginTimes
 from gateway.core.metrics import HttpCounts, LoopLag
+from gateway.core.overview import Overview
 from gateway.core.pacing import Pace
 from gateway.core.passwords import Passwords
 from gateway.core.past import Past
@@ -57,6 +58,7 @@ from gateway.sockets.log import SocketLog
 from gateway.sockets.sse import EventStream
 from gateway.web import (
     accounts,
+    admin,
     api,
     authz,
     channels,
@@ -226,7 +228,8 @@ def build(settings: Settings) -> Gateway:
         history_page_max=settings.history_page_max,
         log=SocketLog() if settings.socket_log else None,
     )
-    return Gateway(
+    loop_lag = LoopLag()
+    gateway = Gateway(
         settings=settings,
         broker=broker,
         inbound=Inbound(hub, signals, [revocations.connected, attendance.connected]),
@@ -266,12 +269,25 @@ def build(settings: Settings) -> Gateway:
             batch_messages_max=settings.batch_messages_max,
             history_page_max=settings.history_page_max,
         ),
+        overview=Overview(
+            hub,
+            roster,
+            broker,
+            draining,
+            loop_lag,
+            surveys,
+            trouble=lambda: gateway.trouble,
+            redis_used=settings.redis_url is not None,
+            replica=settings.replica,
+            version=__version__,
+        ),
         door=door,
         http_counts=HttpCounts(),
-        loop_lag=LoopLag(),
+        loop_lag=loop_lag,
         tracing=tracing,
         runners=[tracing.run] if tracing else [],
     )
+    return gateway
 
 
 def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> FastAPI:
@@ -370,6 +386,7 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
     app.include_router(
         drain.router(gateway.drain_calls, callers, stop_seconds_max=settings.stop_seconds_max)
     )
+    app.include_router(admin.router(gateway.overview, gateway.accounts, callers))
     app.include_router(authz.router(gateway.verifier, gateway.permissions, callers))
     app.include_router(
         ops.router(
@@ -384,8 +401,13 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
             jwks=gateway.verifier.jwks,
         )
     )
-    if settings.page_served:
-        app.include_router(page.router(is_demo=settings.demo, registration=settings.registration))
+    pages = {"/": "index.html"} if settings.page_served else {}
+    if settings.admin_page_served:
+        pages["/admin"] = "admin.html"
+    if pages:
+        app.include_router(
+            page.router(pages, is_demo=settings.demo, registration=settings.registration)
+        )
     return app
 
 

@@ -24,6 +24,7 @@ from gateway.core.jwks import JwksKeeper
 from gateway.core.limits import RateLimit
 from gateway.core.logins import LoginDesk
 from gateway.core.metrics import HttpCounts, LoopLag
+from gateway.core.overview import Overview
 from gateway.core.passwords import Passwords
 from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
@@ -83,6 +84,7 @@ class Gateway:
     receipts: Receipts
     emulation: Emulation
     server_api: ServerApi
+    overview: Overview
     door: Door
     http_counts: HttpCounts
     loop_lag: LoopLag

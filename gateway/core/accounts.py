@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterable
 from gateway.core.passwords import Passwords
 from gateway.core.revocations import Revocations
 from gateway.core.tokens.claims import is_name
-from gateway.domain.accounts import User, check_email, check_name, check_password, check_roles
+from gateway.domain.accounts import (
+    Login,
+    User,
+    check_email,
+    check_name,
+    check_password,
+    check_roles,
+)
 from gateway.domain.errors import InvalidCredentials, NotFound
 from gateway.domain.revocations import Revocation, RevocationKind
 from gateway.ports.logins import Logins
@@ -63,6 +70,10 @@ class Accounts:
         if user is None:
             raise NotFound("there is no such user")
         return user
+
+    async def logins_of(self, user: User) -> list[Login]:
+        """Those that are alive, the oldest first."""
+        return await self._logins.live(user.id)
 
     async def page(self, after_id: int, limit: int) -> list[User]:
         return await self._users.page(after_id, limit)

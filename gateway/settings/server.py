@@ -26,8 +26,8 @@ class SocketDoor(StrEnum):
 class ServerSettings(Topic):
     env: Environment = Field(
         Environment.DEVELOPMENT,
-        description="Chooses defaults only: production hides /docs and the page at /, and demands "
-        "a secret.",
+        description="Chooses defaults only: production hides /docs and the pages at / and /admin, "
+        "and demands a secret.",
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on; loopback by default.")
@@ -49,6 +49,10 @@ class ServerSettings(Topic):
     )
     page: bool | None = Field(
         None, description="Serve the page at /, to try things out. Default: not in production."
+    )
+    admin_page: bool | None = Field(
+        None,
+        description="Serve the page at /admin, for administrators. Default: not in production.",
     )
     replica: str = Field(
         default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}-{os.urandom(2).hex()}",
@@ -95,3 +99,8 @@ class ServerSettings(Topic):
     @property
     def page_served(self) -> bool:
         return self.env is not Environment.PRODUCTION if self.page is None else self.page
+
+    @property
+    def admin_page_served(self) -> bool:
+        is_served = self.admin_page
+        return self.env is not Environment.PRODUCTION if is_served is None else is_served

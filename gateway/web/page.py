@@ -1,16 +1,17 @@
-"""The page at /: sign in, listen, publish, and watch what happens to the connection.
+"""The pages: at / to sign in, listen and publish, at /admin to look after all replicas.
 
-Its files stand in ``static/``. They are read once and served as they are; there is no build step.
+Their files stand in ``static/`` and hold no data: what a page shows it asks for, with the token of
+whoever signs in. They are read once and served as they are; there is no build step.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 _STATIC = Path(__file__).parent / "static"
-_PAGE = "index.html"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -63,29 +64,35 @@ class _File:
         return Response(self._content, headers=self._headers)
 
 
-def router(*, is_demo: bool, registration: bool) -> APIRouter:
-    """``is_demo`` and ``registration`` say which ways in the page offers."""
-    routes = APIRouter(include_in_schema=False)
-    files = {
-        path.relative_to(_STATIC).as_posix(): path
-        for path in _STATIC.rglob("*")
-        if path.suffix in _TYPES
-    }
-    ready = {name: _File(path.read_bytes(), path.suffix) for name, path in files.items()}
-    ways = {"demo": is_demo, "registration": registration}
-    html = files[_PAGE].read_text("utf-8")
-    for name, is_offered in ways.items():
-        html = html.replace(f'data-{name}=""', f'data-{name}="{"yes" if is_offered else "no"}"')
-    page = _File(html.encode(), ".html")
+def router(pages: Mapping[str, str], *, is_demo: bool, registration: bool) -> APIRouter:
+    """``pages`` are the files that are pages, by their paths.
 
-    @routes.get("/")
-    async def show(request: Request) -> Response:
-        return page.respond(request)
+    ``is_demo`` and ``registration`` say which ways in they offer.
+    """
+    routes = APIRouter(include_in_schema=False)
+    ways = {"demo": is_demo, "registration": registration}
+    parts: dict[str, _File] = {}
+    for path in _STATIC.rglob("*"):
+        if path.suffix in _TYPES and path.suffix != ".html":
+            parts[path.relative_to(_STATIC).as_posix()] = _File(path.read_bytes(), path.suffix)
+
+    def add(address: str, name: str) -> None:
+        html = (_STATIC / name).read_text("utf-8")
+        for way, is_offered in ways.items():
+            html = html.replace(f'data-{way}=""', f'data-{way}="{"yes" if is_offered else "no"}"')
+        page = _File(html.encode(), ".html")
+
+        @routes.get(address)
+        async def show(request: Request) -> Response:
+            return page.respond(request)
+
+    for address, name in pages.items():
+        add(address, name)
 
     @routes.get("/page/{name:path}")
     async def file(name: str, request: Request) -> Response:
-        if name == _PAGE or name not in ready:
+        if name not in parts:
             raise HTTPException(404)
-        return ready[name].respond(request)
+        return parts[name].respond(request)
 
     return routes

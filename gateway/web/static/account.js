@@ -1,15 +1,10 @@
 // Who we are to the gateway: signing in, and the tokens that come of it.
 
+import { call } from "./call.js";
+
 // In sessionStorage, which ends with the tab and is no other tab's: a reload goes on, and a token
 // does not lie about on a machine that others use. Never in a URL, which histories and logs keep.
 const KEEP_AT = "gateway.token";
-
-export class Refused extends Error {
-  constructor(detail, status) {
-    super(detail);
-    this.status = status;
-  }
-}
 
 export class Account {
   // In memory alone: it works once, and a duplicated tab would bring its copy as a second use.
@@ -27,17 +22,17 @@ export class Account {
   }
 
   static async logIn(username, password) {
-    return Account.#from(await post("login", { username, password }));
+    return Account.#from(await call("POST", "login", { body: { username, password } }));
   }
 
   static async register(username, password) {
-    await post("register", { username, password });
+    await call("POST", "register", { body: { username, password } });
     return Account.logIn(username, password);
   }
 
   // Where the gateway runs as a demo a name is enough.
   static async comeIn(name) {
-    return Account.#from(await post("login?username=" + encodeURIComponent(name)));
+    return Account.#from(await call("POST", "login?username=" + encodeURIComponent(name)));
   }
 
   static #from({ access_token, refresh_token }) {
@@ -60,7 +55,7 @@ export class Account {
   }
 
   async refresh() {
-    const answer = await post("refresh", { refresh_token: this.#refreshToken });
+    const answer = await call("POST", "refresh", { body: { refresh_token: this.#refreshToken } });
     this.token = answer.access_token;
     this.#refreshToken = answer.refresh_token;
     sessionStorage.setItem(KEEP_AT, this.token);
@@ -70,22 +65,10 @@ export class Account {
   // The tokens end on the gateway, too, where it can be reached.
   async logOut() {
     this.forget();
-    await post("logout", undefined, this.token);
+    await call("POST", "logout", { token: this.token });
   }
 
   forget() {
     sessionStorage.removeItem(KEEP_AT);
   }
-}
-
-async function post(path, body, token) {
-  const headers = {};
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  if (token !== undefined) headers.Authorization = "Bearer " + token;
-  const options = { method: "POST", headers, credentials: "omit", cache: "no-store" };
-  if (body !== undefined) options.body = JSON.stringify(body);
-  const answer = await fetch(new URL(path, document.baseURI), options);
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(content.detail ?? `error ${answer.status}`, answer.status);
-  return content;
 }

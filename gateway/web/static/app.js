@@ -1,7 +1,9 @@
 // The wiring: who signed in gets a connection, and each channel a subscription on it.
 
-import { Account, Refused } from "./account.js";
+import { Account } from "./account.js";
+import { Refused } from "./call.js";
 import { Channel } from "./channel.js";
+import { dataOf, onSubmit } from "./forms.js";
 import {
   $, showChannels, showConnection, showEntrance, showEvent, showFacts, showMessage, showMessages,
   showNotice,
@@ -147,34 +149,6 @@ async function publish(text) {
     $("publish-state").textContent = `${what}: ${error.message} (${error.code})`;
     return false;
   }
-}
-
-function dataOf(text) {
-  if (!text.trimStart().startsWith("{")) return text;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-// A form's fields, once at a time: its buttons rest until the work is done.
-function onSubmit(id, work) {
-  const form = $(id);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const buttons = [...form.querySelectorAll("button")];
-    if (buttons.some((button) => button.disabled)) return;
-    const fields = Object.fromEntries(new FormData(form));
-    buttons.forEach((button) => (button.disabled = true));
-    try {
-      if ((await work(fields, event.submitter?.value)) !== false) form.reset();
-    } catch (error) {
-      showNotice(error.message);
-    } finally {
-      buttons.forEach((button) => (button.disabled = false));
-    }
-  });
 }
 
 onSubmit("log-in", async ({ username, password }, way) =>

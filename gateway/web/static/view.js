@@ -5,7 +5,7 @@ const EVENTS_MAX = 200;
 
 export const $ = (id) => document.getElementById(id);
 
-function element(name, className, text) {
+export function element(name, className, text) {
   const made = document.createElement(name);
   if (className) made.className = className;
   if (text !== undefined) made.textContent = text;

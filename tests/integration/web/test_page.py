@@ -12,14 +12,21 @@ from tests.support.servers import GatewayProcess
 
 STATIC = Path(gateway.web.__file__).parent / "static"
 VENDOR = STATIC / "vendor"
-FILES = ("app.js", "account.js", "channel.js", "view.js", "style.css", "icon.svg")
+FILES = [
+    path.relative_to(STATIC).as_posix()
+    for path in STATIC.rglob("*")
+    if path.suffix in (".js", ".css", ".svg")
+]
 
 
-def test_it_is_served_with_everything_that_it_needs(gateway: GatewayProcess) -> None:
-    page = call(gateway.http + "/")
+@pytest.mark.parametrize(("path", "script"), [("/", "app"), ("/admin", "admin")])
+def test_it_is_served_with_everything_that_it_needs(
+    gateway: GatewayProcess, path: str, script: str
+) -> None:
+    page = call(gateway.http + path)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     named = re.findall(r'(?:src|href)="([^"]+)"', page.body.decode())
-    assert "page/app.js" in named
+    assert f"page/{script}.js" in named
     assert "page/vendor/centrifuge.js" in named
     for name in {*named, *(f"page/{name}" for name in FILES)}:
         # Relative, so that the page also works where somebody mounts us below a path.
@@ -27,7 +34,9 @@ def test_it_is_served_with_everything_that_it_needs(gateway: GatewayProcess) -> 
         assert call(f"{gateway.http}/{name}").status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/page/app.js", "/page/style.css", "/page/icon.svg"])
+@pytest.mark.parametrize(
+    "path", ["/", "/admin", "/page/app.js", "/page/style.css", "/page/icon.svg"]
+)
 def test_nothing_but_our_own_files_runs_beside_a_token(gateway: GatewayProcess, path: str) -> None:
     """S38"""
     headers = call(gateway.http + path).headers
@@ -45,13 +54,14 @@ def test_nothing_but_our_own_files_runs_beside_a_token(gateway: GatewayProcess, 
 
 def test_nothing_is_written_into_the_page_as_markup_or_kept_for_long() -> None:
     """S38: the policy would stop it, and so would whoever reads this."""
-    for path in STATIC.glob("*.js"):
+    for path in (*STATIC.glob("*.js"), *STATIC.glob("admin/*.js")):
         code = path.read_text()
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
             assert word not in code, (path.name, word)
         assert "localStorage" not in code, path.name
-    html = (STATIC / "index.html").read_text()
-    assert not re.search(r"<style|style=|\son[a-z]+=|<script[^>]*>[^<]", html)
+    for path in STATIC.glob("*.html"):
+        html = path.read_text()
+        assert not re.search(r"<style|style=|\son[a-z]+=|<script[^>]*>[^<]", html), path.name
 
 
 def test_a_file_that_has_not_changed_is_not_sent_again(gateway: GatewayProcess) -> None:
@@ -65,7 +75,13 @@ def test_a_file_that_has_not_changed_is_not_sent_again(gateway: GatewayProcess) 
 @pytest.mark.parametrize(
     "path",
     [
-        *("/page/", "/page/nothing.js", "/page/index.html", "/page/vendor/README.md"),
+        *(
+            "/page/",
+            "/page/nothing.js",
+            "/page/index.html",
+            "/page/admin.html",
+            "/page/vendor/README.md",
+        ),
         *("/page/../page.py", "/page/%2e%2e/page.py", "/page//etc/passwd"),
     ],
 )
