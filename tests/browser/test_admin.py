@@ -110,6 +110,10 @@ async def test_it_publishes_in_the_dark_as_well(
         "Published to spoken at offset 1: handed to 1 socket on 1 replica."
     )
     await expect(page.locator("#tail .data")).to_have_text(['{"n":1}'])
+    await page.fill("#pattern", "nothing*")
+    await expect(page.locator("#channels-empty")).to_be_visible()
+    await page.fill("#pattern", "sp*")
+    await expect(page.locator("#channels-table tbody th")).to_have_text(["spoken"])
     await page.screenshot(path=screenshots / "admin-dark.png", full_page=True)
 
 

@@ -24,6 +24,7 @@ let account = null;
 let refreshing = null;
 let tail = null;
 let timer = 0;
+let lastLook = 0;
 let replicaRates, channelRates;
 
 // Signing in and out.
@@ -45,6 +46,7 @@ function enter(newAccount) {
 
 function leave(notice = "") {
   clearTimeout(timer);
+  lastLook += 1;
   tail?.stop();
   account?.forget();
   [account, tail] = [null, null];
@@ -83,19 +85,19 @@ async function tokenForTail() {
 
 async function look() {
   clearTimeout(timer);
-  const looking = account;
-  if (looking === null || document.hidden) return;
+  if (account === null || document.hidden) return;
+  const number = (lastLook += 1); // of looks that cross each other the newest counts
   try {
     const query = new URLSearchParams({ pattern: $("pattern").value || "*" });
     const [overview, channels] = await Promise.all([
       ask("GET", "admin/overview"), ask("GET", `admin/channels?${query}`),
     ]);
-    if (account === looking) show(overview, channels);
+    if (number === lastLook) show(overview, channels);
   } catch (error) {
-    if (account === looking) lookFailed(error);
+    if (number === lastLook) lookFailed(error);
   }
   // The next look waits for this one: a gateway in trouble gets no crowd of questions.
-  if (account === looking) timer = setTimeout(look, LOOK_MILLISECONDS);
+  if (number === lastLook) timer = setTimeout(look, LOOK_MILLISECONDS);
 }
 
 function show(overview, channels) {
