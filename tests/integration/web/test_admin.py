@@ -104,6 +104,7 @@ def test_who_has_no_account_may_be_connected(gateway: GatewayProcess) -> None:
     assert call(gateway.http + "/admin/users/a%0Ab", token=ADMIN).status == 404
 
 
+@pytest.mark.long
 def test_a_replica_that_is_cut_off_answers_for_itself(directory: Path) -> None:
     with RedisServer(directory) as redis, GatewayProcess(directory, redis_url=redis.url) as gateway:
         redis.kill()
@@ -116,6 +117,7 @@ def test_a_replica_that_is_cut_off_answers_for_itself(directory: Path) -> None:
         wait_until(seen, "the outage is in the answer", 15)
 
 
+@pytest.mark.long
 def test_production_has_the_page_on_request_alone(directory: Path) -> None:
     """S52: what it would ask for is for administrators, as everywhere."""
     with GatewayProcess(directory, env="production", admin_page=True) as process:
