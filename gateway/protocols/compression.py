@@ -12,7 +12,7 @@ from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.headers import build_extension, parse_extension
 
-from gateway.protocols.frames import TEXT, frame, text_frame
+from gateway.protocols.frames import BINARY, TEXT, frame
 
 _NAME = "permessage-deflate"
 _WINDOW_BITS = 12
@@ -52,8 +52,16 @@ def negotiate(offers: str) -> tuple[str, Extension] | None:
 
 def compressed_text_frame(payload: bytes) -> bytes:
     """A text frame, compressed where that makes it shorter."""
+    return _compressed(TEXT, payload)
+
+
+def compressed_binary_frame(payload: bytes) -> bytes:
+    return _compressed(BINARY, payload)
+
+
+def _compressed(opcode: int, payload: bytes) -> bytes:
     if len(payload) < _WORTH_BYTES:
-        return text_frame(payload)
+        return frame(opcode, payload)
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -_WINDOW_BITS)
     data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    return frame(TEXT | _COMPRESSED, data.removesuffix(_TAIL))
+    return frame(opcode | _COMPRESSED, data.removesuffix(_TAIL))

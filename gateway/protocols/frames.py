@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 
 TEXT = 0x1
+BINARY = 0x2
 CLOSE = 0x8
 PING = 0x9
 
@@ -51,6 +52,10 @@ def _spans(frames: bytes) -> Iterator[tuple[int, int, int]]:
 
 def text_frame(payload: bytes) -> bytes:
     return frame(TEXT, payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    return frame(BINARY, payload)
 
 
 def close_frame(code: int, reason: str) -> bytes:

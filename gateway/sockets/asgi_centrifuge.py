@@ -20,9 +20,10 @@ from gateway.sockets.asgi import deny, headers_of, query_of
 from gateway.sockets.door import Door
 from gateway.sockets.flavours import (
     CLIENT_PATH,
-    MESSAGES_WIRE,
-    asks_for_protobuf,
+    JSON_FLAVOUR,
+    NO_PROTOBUF,
     client_subprotocol,
+    flavour_of,
 )
 from gateway.sockets.queued import QueuedSocket
 
@@ -55,14 +56,16 @@ class AsgiClientSocket(QueuedSocket):
         super().__init__(door, address)
         self._receive = receive
         self._send = send
+        self._is_binary = False
 
     async def serve(self, upgrade: Upgrade) -> None:
         door = self._door
         accept = {"type": "websocket.accept", "subprotocol": client_subprotocol(upgrade)}
         is_pinged_by_frames = upgrade.query.get("cf_ws_frame_ping_pong") == ["true"]
-        self._client = Client(
-            door.clients, self, MESSAGES_WIRE, is_pinged_by_frames=is_pinged_by_frames
-        )
+        flavour = flavour_of(upgrade)
+        wire = (flavour or JSON_FLAVOUR).messages
+        self._is_binary = flavour is not None and flavour.is_binary
+        self._client = Client(door.clients, self, wire, is_pinged_by_frames=is_pinged_by_frames)
         door.counts.joining += 1
         try:
             door.wheel.schedule(self, door.wheel.now() + CONNECT_SECONDS)
@@ -73,9 +76,9 @@ class AsgiClientSocket(QueuedSocket):
                 why = disconnect_of(refusal)
                 self._reject(why.code, f"{why.reason}: {refusal.detail}")
             else:
-                if asks_for_protobuf(upgrade):
+                if flavour is None:
                     code, reason = codes.INAPPROPRIATE_PROTOCOL
-                    self._reject(code, f"{reason}: Protobuf is not spoken here")
+                    self._reject(code, f"{reason}: {NO_PROTOBUF}")
             await self._talk()
         finally:
             door.wheel.discard(self)
@@ -105,15 +108,14 @@ class AsgiClientSocket(QueuedSocket):
             await asyncio.sleep(0)  # neither of these need wait; the others want their turn
             if event["type"] == "websocket.disconnect":
                 return
-            text = event.get("text")
+            said = event.get("text")
+            if said is None:
+                said = event["bytes"]
             if client.is_pinged_by_frames:
                 client.heard()
-            if text is None:
-                client.disconnect(codes.BAD_FRAME)
-                return
             self.is_reading_paused = True
             try:
-                await client.carry_out(*client.take(text))
+                await client.carry_out(*client.take(said))
             except Exception:
                 client.disconnect(codes.SERVER_ERROR)
                 raise
@@ -129,7 +131,8 @@ class AsgiClientSocket(QueuedSocket):
                     continue
                 # What is being sent still waits: it is taken off when the server has it.
                 payload = self._backlog.first()
-                await self._send({"type": "websocket.send", "text": payload.decode()})
+                said = {"bytes": payload} if self._is_binary else {"text": payload.decode()}
+                await self._send({"type": "websocket.send", **said})
                 if self._backlog and self._backlog.first() is payload:
                     self._backlog.take()
 

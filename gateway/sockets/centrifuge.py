@@ -21,11 +21,11 @@ from gateway.domain.namespaces import SlowConsumer
 from gateway.protocols.centrifuge import codes
 from gateway.protocols.centrifuge.codes import Disconnect
 from gateway.protocols.centrifuge.commands import Command
-from gateway.protocols.frames import PING_FRAME, close_frame, text_frame
+from gateway.protocols.frames import PING_FRAME, close_frame
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.backlog import Backlog
 from gateway.sockets.door import Door
-from gateway.sockets.flavours import COMPRESSED_JSON_WIRE, JSON_WIRE, asks_for_protobuf
+from gateway.sockets.flavours import JSON_FLAVOUR, NO_PROTOBUF, Flavour, flavour_of
 from gateway.sockets.inbox import Inbox
 from gateway.sockets.live import direct_send
 from gateway.sockets.log import ABNORMAL
@@ -41,6 +41,7 @@ class CentrifugeSocket(asyncio.Protocol):
         "_client",
         "_closing",
         "_door",
+        "_frame_of",
         "_has_entered",
         "_inbox",
         "_is_paused",
@@ -55,6 +56,7 @@ class CentrifugeSocket(asyncio.Protocol):
     _reader: MessageReader
     _client: Client
     _send: Callable[[bytes], int | None]
+    _frame_of: Callable[[bytes], bytes]
 
     def __init__(self, door: Door, server_state: ServerState) -> None:
         self._door = door
@@ -82,7 +84,8 @@ class CentrifugeSocket(asyncio.Protocol):
         self._transport = transport
         self._server_state.connections.add(cast(Any, self))
         self._address = door.address_of(transport.get_extra_info("peername"), upgrade.headers)
-        self._set_out(extensions, upgrade)
+        flavour = flavour_of(upgrade)
+        self._set_out(extensions, upgrade, flavour or JSON_FLAVOUR)
         transport.write(response)
         door.counts.joining += 1
         try:
@@ -91,17 +94,18 @@ class CentrifugeSocket(asyncio.Protocol):
             door.counts.refusals[refusal.code] += 1
             self._reject(disconnect_of(refusal), refusal.detail)
         else:
-            if asks_for_protobuf(upgrade):
-                self._reject(codes.INAPPROPRIATE_PROTOCOL, "Protobuf is not spoken here")
+            if flavour is None:
+                self._reject(codes.INAPPROPRIATE_PROTOCOL, NO_PROTOBUF)
 
-    def _set_out(self, extensions: Sequence[Extension], upgrade: Upgrade) -> None:
+    def _set_out(self, extensions: Sequence[Extension], upgrade: Upgrade, flavour: Flavour) -> None:
         door = self._door
         self._reader = MessageReader(door.message_bytes_max, extensions)
         self._send = direct_send(self._transport) or self._transport.write
         if self._send != self._transport.write:
             # Whatever does not fit into the kernel pauses us: then nothing can overtake it.
             self._transport.set_write_buffer_limits(high=0)
-        wire = COMPRESSED_JSON_WIRE if extensions else JSON_WIRE
+        self._frame_of = flavour.frame_of
+        wire = flavour.compressed_frames if extensions else flavour.frames
         is_pinged_by_frames = upgrade.query.get("cf_ws_frame_ping_pong") == ["true"]
         self._client = Client(door.clients, self, wire, is_pinged_by_frames=is_pinged_by_frames)
         door.wheel.schedule(self, door.wheel.now() + CONNECT_SECONDS)
@@ -117,13 +121,11 @@ class CentrifugeSocket(asyncio.Protocol):
         if client.is_pinged_by_frames:
             client.heard()
         incoming = self._reader.read(data)
+        binaries = iter(incoming.binaries)
         for message in incoming.messages:
             if self._closing:
                 break  # it may not say anything anymore
-            if message is None:
-                client.disconnect(codes.BAD_FRAME)
-            else:
-                self._take(client.take(message))
+            self._take(client.take(next(binaries) if message is None else message))
         if incoming.reply and not self._closing:
             self._write_aside(incoming.reply)
         if incoming.end is not None:
@@ -170,7 +172,7 @@ class CentrifugeSocket(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         if not self._closing:
-            self._write_aside(text_frame(payload))
+            self._write_aside(self._frame_of(payload))
 
     def send_rest(self, rest: bytes) -> None:
         # Full, or broken: the transport knows what to do about both.

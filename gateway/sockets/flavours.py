@@ -1,18 +1,70 @@
 """Which spelling of the Centrifuge protocol a handshake asks for, and its wires."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import NamedTuple
+
 from gateway.core.centrifuge.wire import ClientWire
+from gateway.protocols.centrifuge.codec import Codec
 from gateway.protocols.centrifuge.json import JSON
-from gateway.protocols.compression import compressed_text_frame
+from gateway.protocols.compression import compressed_binary_frame, compressed_text_frame
 from gateway.protocols.credentials import subprotocols
-from gateway.protocols.frames import text_frame
+from gateway.protocols.frames import binary_frame, text_frame
 from gateway.protocols.upgrade import Upgrade
 
 CLIENT_PATH = "/connection/websocket"
+NO_PROTOBUF = "Protobuf is not installed here"
 _JSON_SUBPROTOCOL, _PROTOBUF_SUBPROTOCOL = "centrifuge-json", "centrifuge-protobuf"
 
-JSON_WIRE = ClientWire(JSON, text_frame)
-COMPRESSED_JSON_WIRE = ClientWire(JSON, compressed_text_frame)
-MESSAGES_WIRE = ClientWire(JSON, bytes)  # for a server that makes the frames
+
+class Flavour(NamedTuple):
+    """A spelling on a WebSocket; all its clients share each wire, and what is encoded for it.
+
+    ``frame_of`` makes what one client alone is told. ``messages`` is for a server that makes the
+    frames.
+    """
+
+    frame_of: Callable[[bytes], bytes]
+    frames: ClientWire
+    compressed_frames: ClientWire
+    messages: ClientWire
+    is_binary: bool
+
+
+def _flavour(
+    codec: Codec,
+    frame_of: Callable[[bytes], bytes],
+    compressed_frame_of: Callable[[bytes], bytes],
+    *,
+    is_binary: bool,
+) -> Flavour:
+    frames, compressed = ClientWire(codec, frame_of), ClientWire(codec, compressed_frame_of)
+    return Flavour(frame_of, frames, compressed, ClientWire(codec, bytes), is_binary)
+
+
+def _protobuf() -> Flavour | None:
+    """None where the extra is not installed."""
+    try:
+        is_installed = find_spec("google.protobuf") is not None
+    except ModuleNotFoundError:
+        is_installed = False
+    if not is_installed:
+        return None
+    from gateway.protocols.centrifuge.protobuf import PROTOBUF
+
+    return _flavour(PROTOBUF, binary_frame, compressed_binary_frame, is_binary=True)
+
+
+JSON_FLAVOUR = _flavour(JSON, text_frame, compressed_text_frame, is_binary=False)
+PROTOBUF_FLAVOUR = _protobuf()
+
+
+def flavour_of(upgrade: Upgrade) -> Flavour | None:
+    """None for one that is not to be had here."""
+    asked = [*upgrade.query.get("cf_protocol", ()), *upgrade.query.get("format", ())]
+    if "protobuf" in asked or _PROTOBUF_SUBPROTOCOL in subprotocols(upgrade.headers):
+        return PROTOBUF_FLAVOUR
+    return JSON_FLAVOUR
 
 
 def client_subprotocol(upgrade: Upgrade) -> str | None:
@@ -20,8 +72,3 @@ def client_subprotocol(upgrade: Upgrade) -> str | None:
     offered = subprotocols(upgrade.headers)
     known = (_PROTOBUF_SUBPROTOCOL, _JSON_SUBPROTOCOL)
     return next((name for name in known if name in offered), None)
-
-
-def asks_for_protobuf(upgrade: Upgrade) -> bool:
-    asked = [*upgrade.query.get("cf_protocol", ()), *upgrade.query.get("format", ())]
-    return "protobuf" in asked or _PROTOBUF_SUBPROTOCOL in subprotocols(upgrade.headers)

@@ -105,7 +105,7 @@ class Client:
 
     # What arrives.
 
-    def take(self, payload: str) -> list[Command]:
+    def take(self, payload: str | bytes) -> list[Command]:
         """What has to be carried out of what the client said; the rest is done."""
         if self._stage is Stage.GONE:
             return []

@@ -143,6 +143,10 @@ async def unknown(client: "Client", command: commands.Unknown) -> Result:
     raise Refusal(codes.METHOD_NOT_FOUND)
 
 
+async def unusable(client: "Client", command: commands.Unusable) -> Result:
+    raise Refusal(command.error)
+
+
 def _known(client: "Client", name: str) -> str:
     channel = check_channel(name)
     if client.clients.namespaces.refuses(channel):
@@ -167,4 +171,5 @@ HANDLERS: Mapping[type, Callable[["Client", Any], Awaitable[Result | None]]] = {
     commands.Refresh: refresh,
     commands.SubRefresh: sub_refresh,
     commands.Unknown: unknown,
+    commands.Unusable: unusable,
 }

@@ -14,8 +14,11 @@ class Codec(Protocol):
     """Everything returned is the payload of one message of the transport; never empty."""
 
     @abstractmethod
-    def decode(self, payload: str) -> list[Command]:
-        """The commands of one message, one at least; raises `BadCommand` and nothing else."""
+    def decode(self, payload: str | bytes) -> list[Command]:
+        """The commands of one message, one at least; raises `BadCommand` and nothing else.
+
+        A binary message comes as bytes, and each spelling takes one of the two.
+        """
 
     @abstractmethod
     def reply(self, id: int, answer: Result | Error) -> bytes: ...

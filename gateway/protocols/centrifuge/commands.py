@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from gateway.domain.messages import Position
+from gateway.protocols.centrifuge.codes import Error
 
 
 class BadCommand(Exception):
@@ -102,6 +103,13 @@ class Unknown(NamedTuple):
     id: int
 
 
+class Unusable(NamedTuple):
+    """A command that cannot be carried out, whatever its method; the connection goes on."""
+
+    id: int
+    error: Error
+
+
 Command: TypeAlias = (
     Connect
     | Subscribe
@@ -116,4 +124,5 @@ Command: TypeAlias = (
     | Send
     | Pong
     | Unknown
+    | Unusable
 )

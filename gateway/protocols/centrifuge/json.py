@@ -1,44 +1,17 @@
 """The JSON spelling: one object per line, and one or more lines in a text frame."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Self
 
 import orjson
 
-from gateway.domain.messages import Message, Position
-from gateway.protocols.centrifuge import commands, results
+from gateway.domain.messages import Message
+from gateway.protocols.centrifuge import results
 from gateway.protocols.centrifuge.codec import Codec
 from gateway.protocols.centrifuge.codes import Disconnect, Error, Unsubscribe
-from gateway.protocols.centrifuge.commands import BadCommand, Command
-from gateway.protocols.centrifuge.results import Push, Result
-
-_ID_MAX = (1 << 32) - 1
-_UINT64_MAX = (1 << 64) - 1
-_OFFSET_MAX = 10**15 - 1  # no channel counts that far; see `Position`
-_EPOCH = re.compile(r"[A-Za-z0-9_\-]{0,32}")
-_NO_EPOCH = "_"
-_REJECTS_GAP = 2  # a bit of the field flag
-
-# The names by which results and pushes go.
-_NAMES: Mapping[type, str] = {
-    results.ConnectResult: "connect",
-    results.SubscribeResult: "subscribe",
-    results.UnsubscribeResult: "unsubscribe",
-    results.PublishResult: "publish",
-    results.PresenceResult: "presence",
-    results.PresenceStatsResult: "presence_stats",
-    results.HistoryResult: "history",
-    results.RefreshResult: "refresh",
-    results.SubRefreshResult: "sub_refresh",
-    results.Publication: "pub",
-    results.Join: "join",
-    results.Leave: "leave",
-    results.Subscribed: "subscribe",
-    results.Refreshed: "refresh",
-    Unsubscribe: "unsubscribe",
-    Disconnect: "disconnect",
-}
+from gateway.protocols.centrifuge.commands import BadCommand, Command, Pong
+from gateway.protocols.centrifuge.reading import ID_MAX, Fields, command_of
+from gateway.protocols.centrifuge.results import NAMES, Push, Result
 
 # Where a reader expects a field even if it is empty; everything else that is empty is left out.
 _ALWAYS: Final[Mapping[type, frozenset[str]]] = {
@@ -54,19 +27,20 @@ _NEVER: frozenset[str] = frozenset()
 
 
 class JsonCodec(Codec):
-    def decode(self, payload: str) -> list[Command]:
+    def decode(self, payload: str | bytes) -> list[Command]:
+        if isinstance(payload, bytes):
+            raise BadCommand("JSON goes in text frames")
         commands = [_command(line) for line in payload.split("\n") if line and not line.isspace()]
         if not commands:
             raise BadCommand("an empty frame")
         return commands
 
     def reply(self, id: int, answer: Result | Error) -> bytes:
-        name = "error" if isinstance(answer, Error) else _NAMES[type(answer)]
-        return orjson.dumps({"id": id, name: _object(answer)})
+        return orjson.dumps({"id": id, NAMES[type(answer)]: _object(answer)})
 
     def push(self, channel: str, push: Push) -> bytes:
         about = {"channel": channel} if channel else {}
-        return orjson.dumps({"push": {**about, _NAMES[type(push)]: _object(push)}})
+        return orjson.dumps({"push": {**about, NAMES[type(push)]: _object(push)}})
 
     def publications(self, channel: str, messages: Sequence[Message]) -> bytes:
         # The data is embedded as it was published; it is made of one line.
@@ -126,34 +100,18 @@ def _command(line: str) -> Command:
     if not isinstance(value, dict):
         raise BadCommand("a command is an object")
     if not value:
-        return commands.Pong()
-    id = _Fields(value).number("id", _ID_MAX)
+        return Pong()
+    fields = JsonFields(value)
     methods = [name for name, given in value.items() if name != "id" and given is not None]
     if len(methods) != 1:
         raise BadCommand("a command has one method")
     (method,) = methods
-    if method == "send":
-        return commands.Send(_Fields(_params(value, method)).data("data"))
-    if not id:
-        raise BadCommand("this command needs an id")
-    read = _READERS.get(method)
-    if read is None:
-        if method == "ping":
-            raise BadCommand("the server sends the pings")
-        return commands.Unknown(id)
-    return read(id, _Fields(_params(value, method)))
+    params = fields.object(method)
+    assert params is not None
+    return command_of(fields.number("id", ID_MAX), method, params)
 
 
-def _params(value: dict[str, Any], method: str) -> dict[str, Any]:
-    params = value[method]
-    if not isinstance(params, dict):
-        raise BadCommand(f"{method} is an object")
-    return params
-
-
-class _Fields:
-    """Reads fields of the right type, or none; what is not asked for is not looked at."""
-
+class JsonFields(Fields):
     __slots__ = ("_fields",)
 
     def __init__(self, fields: dict[str, Any]) -> None:
@@ -189,68 +147,23 @@ class _Fields:
         except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
             raise BadCommand(f"{name} is nested too deeply") from None
 
-    def object(self, name: str) -> "dict[str, Any] | None":
+    def object(self, name: str) -> Self | None:
         value = self._fields.get(name)
-        if value is not None and not isinstance(value, dict):
+        if value is None:
+            return None
+        if not isinstance(value, dict):
             raise BadCommand(f"{name} is an object")
-        return value
+        return type(self)(value)
 
-    def position(self) -> Position:
-        """What cannot be an epoch of ours becomes one that is not: it matches nothing."""
-        epoch, offset = self.text("epoch"), self.number("offset", _UINT64_MAX)
-        known = epoch if _EPOCH.fullmatch(epoch) else _NO_EPOCH
-        return Position(known, min(offset, _OFFSET_MAX))
-
-
-def _connect(id: int, fields: _Fields) -> commands.Connect:
-    given = fields.object("subs") or {}
-    if not all(isinstance(sub, dict) for sub in given.values()):
-        raise BadCommand("subs are objects")
-    subs = {channel: _Fields(sub) for channel, sub in given.items()}
-    since = {channel: sub.position() for channel, sub in subs.items() if sub.flag("recover")}
-    name, version = fields.text("name"), fields.text("version")
-    return commands.Connect(id, fields.text("token"), fields.data("data"), name, version, since)
-
-
-def _subscribe(id: int, fields: _Fields) -> commands.Subscribe:
-    position = fields.position()
-    return commands.Subscribe(
-        id,
-        fields.text("channel"),
-        fields.text("token"),
-        fields.data("data"),
-        position if fields.flag("recover") else None,
-        bool(fields.number("flag", _UINT64_MAX) & _REJECTS_GAP),
-        fields.number("type", _ID_MAX),
-        fields.text("delta"),
-    )
-
-
-def _history(id: int, fields: _Fields) -> commands.History:
-    since = fields.object("since")
-    return commands.History(
-        id,
-        fields.text("channel"),
-        fields.number("limit", (1 << 31) - 1, -(1 << 31)),
-        None if since is None else _Fields(since).position(),
-        fields.flag("reverse"),
-    )
-
-
-_READERS: Mapping[str, Callable[[int, _Fields], Command]] = {
-    "connect": _connect,
-    "subscribe": _subscribe,
-    "unsubscribe": lambda id, fields: commands.Unsubscribe(id, fields.text("channel")),
-    "publish": lambda id, fields: commands.Publish(id, fields.text("channel"), fields.data("data")),
-    "presence": lambda id, fields: commands.Presence(id, fields.text("channel")),
-    "presence_stats": lambda id, fields: commands.PresenceStats(id, fields.text("channel")),
-    "history": _history,
-    "rpc": lambda id, fields: commands.Rpc(id, fields.text("method"), fields.data("data")),
-    "refresh": lambda id, fields: commands.Refresh(id, fields.text("token")),
-    "sub_refresh": lambda id, fields: commands.SubRefresh(
-        id, fields.text("channel"), fields.text("token")
-    ),
-}
+    def objects(self, name: str) -> Mapping[str, Self]:
+        outer = self.object(name)
+        if outer is None:
+            return {}
+        inner = {key: outer.object(key) for key in outer._fields}
+        found = {key: each for key, each in inner.items() if each is not None}
+        if len(found) != len(inner):
+            raise BadCommand(f"{name} are objects")
+        return found
 
 
 # Writing.

@@ -1,10 +1,10 @@
 """What the server says: the results of commands, and pushes. All data is encoded JSON."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.domain.messages import Message, client_of
-from gateway.protocols.centrifuge.codes import Disconnect, Unsubscribe
+from gateway.protocols.centrifuge.codes import Disconnect, Error, Unsubscribe
 
 
 class ClientInfo(NamedTuple):
@@ -149,3 +149,24 @@ class Refreshed(NamedTuple):
 
 Push: TypeAlias = Publication | Join | Leave | Unsubscribe | Subscribed | Refreshed | Disconnect
 """What one client is told about a channel or its connection; see also `Codec.publications`."""
+
+NAMES: Final[Mapping[type, str]] = {
+    Error: "error",
+    ConnectResult: "connect",
+    SubscribeResult: "subscribe",
+    UnsubscribeResult: "unsubscribe",
+    PublishResult: "publish",
+    PresenceResult: "presence",
+    PresenceStatsResult: "presence_stats",
+    HistoryResult: "history",
+    RefreshResult: "refresh",
+    SubRefreshResult: "sub_refresh",
+    Publication: "pub",
+    Join: "join",
+    Leave: "leave",
+    Subscribed: "subscribe",
+    Refreshed: "refresh",
+    Unsubscribe: "unsubscribe",
+    Disconnect: "disconnect",
+}
+"""The fields by which results and pushes go."""

@@ -143,18 +143,6 @@ def test_subprotocols(gateway: GatewayProcess, offered: str | None, chosen: str 
         assert client.read_json()["id"] == 1
 
 
-@pytest.mark.parametrize(
-    ("query", "subprotocols"),
-    [("", ["centrifuge-protobuf"]), ("?cf_protocol=protobuf", []), ("?format=protobuf", [])],
-)
-async def test_protobuf_is_refused_in_words(ws: str, query: str, subprotocols: list[str]) -> None:
-    offers = {"subprotocols": subprotocols} if subprotocols else {}
-    async with await Peer.open(ws, query, **offers) as peer:
-        code, reason = await peer.closed()
-        assert code == 3506
-        assert "Protobuf" in reason
-
-
 async def test_a_page_of_another_origin_is_refused_like_everywhere(ws: str) -> None:
     async with connect(
         ws + PATH, origin=Origin("https://page.example")
