@@ -110,9 +110,12 @@ class RawClient:
         *,
         host: str = "127.0.0.1",
         receive_buffer: int = 0,
+        segment_bytes: int = 0,
         timeout: float = 15.0,
     ) -> None:
         self.socket = socket.socket()
+        if segment_bytes:  # or the kernel takes megabytes for a reader that is slow on loopback
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_bytes)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
