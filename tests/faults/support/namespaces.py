@@ -48,6 +48,10 @@ class Namespace:
         subprocess.run(["ip", "netns", "delete", self.name], capture_output=True, timeout=10)
         subprocess.run(["ip", "link", "delete", self._here], capture_output=True, timeout=10)
 
+    def command(self, *command: str) -> list[str]:
+        """The command as it runs in there, with the process id that it has here."""
+        return [required("ip"), "netns", "exec", self.name, *command]
+
     def call(self, function: Callable[[], _T]) -> _T:
         """Call it in there: the sockets that it makes stay there."""
         with ThreadPoolExecutor(1) as pool:
@@ -56,6 +60,22 @@ class Namespace:
     def cut(self) -> None:
         """Nothing comes or goes any more, and nobody is told."""
         _ip("-n", self.name, "link", "set", self._there, "down")
+
+    def isolate(self, *, but_port: int) -> None:
+        """Drop whatever passes the cable, but what belongs to this TCP port in there."""
+        port = str(but_port)
+        self._iptables("INPUT", "-i", self._there, "-p", "tcp", "--dport", port, "-j", "ACCEPT")
+        self._iptables("OUTPUT", "-o", self._there, "-p", "tcp", "--sport", port, "-j", "ACCEPT")
+        self._iptables("INPUT", "-i", self._there, "-j", "DROP")
+        self._iptables("OUTPUT", "-o", self._there, "-j", "DROP")
+
+    def heal(self) -> None:
+        """Undo `isolate`."""
+        subprocess.run(self.command(required("iptables"), "-w", "-F"), check=True, timeout=10)
+
+    def _iptables(self, *rule: str) -> None:
+        command = self.command(required("iptables"), "-w", "-A", *rule)
+        subprocess.run(command, check=True, timeout=10)
 
     def _inside(self, function: Callable[[], _T]) -> _T:
         # For this thread only, which ends with the call.
