@@ -20,6 +20,7 @@ from gateway.core.attendance import Attendance
 from gateway.core.centrifuge.census import Census
 from gateway.core.centrifuge.clients import Clients
 from gateway.core.centrifuge.emulation import Emulation
+from gateway.core.common_time import CommonTime
 from gateway.core.drain import DRAIN, Drain
 from gateway.core.drain_calls import DrainCalls
 from gateway.core.hub import Hub
@@ -141,12 +142,14 @@ def build(settings: Settings) -> Gateway:
     passwords = Passwords(
         threads=settings.password_threads, waiting_max=settings.logins_waiting_max
     )
+    common_time = CommonTime(shared.clock, tolerated_seconds=settings.jwt_leeway_seconds)
     accounts = Accounts(
         store.users,
         store.logins,
         passwords,
         revocations,
         token_seconds_max=settings.token_seconds_max,
+        latest=common_time.latest,
     )
     desk = LoginDesk(
         store.users,
@@ -252,6 +255,7 @@ def build(settings: Settings) -> Gateway:
         store=store,
         passwords=passwords,
         revocations=revocations,
+        common_time=common_time,
         accounts=accounts,
         logins=desk,
         tickets=tickets,

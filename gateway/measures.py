@@ -200,6 +200,11 @@ def _redis(gateway: Gateway) -> Iterator[Measure]:
         "1 while the list of revoked tokens may be incomplete.",
         bool(gateway.revocations.stale),
     )
+    yield gauge(
+        "gateway_clock_offset_seconds",
+        "How far the replica's clock is ahead of Redis'; below 0 it is behind.",
+        gateway.common_time.offset_seconds,
+    )
 
 
 def _doors(gateway: Gateway) -> Iterator[Measure]:

@@ -13,6 +13,7 @@ from gateway.adapters.memory.presence import MemoryPresence
 from gateway.adapters.memory.tickets import MemoryTickets
 from gateway.adapters.redis.assembly import Assembly
 from gateway.adapters.redis.channel_presence import RedisChannelPresence
+from gateway.adapters.redis.common_clock import RedisClock
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.limiter import RedisLimiter
 from gateway.adapters.redis.news import RedisNews
@@ -26,6 +27,7 @@ from gateway.domain.namespaces import Namespaces
 from gateway.ports.archive import Archive
 from gateway.ports.broker import Broker
 from gateway.ports.channel_presence import ChannelPresence
+from gateway.ports.common_clock import CommonClock
 from gateway.ports.limiter import Limiter
 from gateway.ports.logins import Logins
 from gateway.ports.news import News
@@ -55,6 +57,7 @@ class Shared:
     limiter: Limiter
     tickets: Tickets
     revocation_log: RevocationLog | None
+    clock: CommonClock | None
     news: News
 
 
@@ -73,6 +76,7 @@ def make_shared(settings: Settings, namespaces: Namespaces) -> Shared:
             MemoryChannelPresence(),
             MemoryLimiter(),
             MemoryTickets(),
+            None,
             None,
             memory_news,
         )
@@ -112,13 +116,15 @@ def _make_shared_by_redis(settings: Settings, namespaces: Namespaces, topology: 
         lease_seconds=lease_seconds,
         mark_seconds=settings.position_seconds,
     )
+    revocations_redis = redis_for(keys.revocations)
     return Shared(
         broker,
         RedisPresence(redis_for(keys.replicas), keys, replica=replica, lease_seconds=lease_seconds),
         channel_presence,
         RedisLimiter(redis_for(keys.bucket("")), keys),
         RedisTickets(redis_for(keys.ticket("")), keys),
-        RedisRevocationLog(redis_for(keys.revocations), keys),
+        RedisRevocationLog(revocations_redis, keys),
+        RedisClock(revocations_redis),
         news,
     )
 

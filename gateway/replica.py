@@ -16,6 +16,7 @@ from gateway.core.accounts import Accounts
 from gateway.core.archive import Archiver
 from gateway.core.attendance import Attendance
 from gateway.core.centrifuge.emulation import Emulation
+from gateway.core.common_time import CommonTime
 from gateway.core.drain import Drain
 from gateway.core.drain_calls import DrainCalls
 from gateway.core.hub import Hub
@@ -78,6 +79,7 @@ class Gateway:
     store: Store
     passwords: Passwords
     revocations: Revocations
+    common_time: CommonTime
     accounts: Accounts
     logins: LoginDesk
     tickets: TicketOffice
@@ -117,6 +119,7 @@ class Gateway:
             "archive_rows": self.archiver.rows,
             "archive_gaps": self.archiver.holes,
             "archive_lag_seconds": self.archiver.lag_seconds,
+            "clock_offset_seconds": round(self.common_time.offset_seconds),
         }
 
     @asynccontextmanager
@@ -131,6 +134,7 @@ class Gateway:
                     group.create_task(self.attendance.run(), name="attendance"),
                     group.create_task(self.wheel.run(), name="wheel"),
                     group.create_task(self._keep_accounts(), name="accounts"),
+                    group.create_task(self.common_time.run(), name="common time"),
                     group.create_task(self.loop_lag.run(), name="loop lag"),
                     *(group.create_task(runner(), name="runner") for runner in self.runners),
                     *(

@@ -14,6 +14,7 @@ from pathlib import Path
 from gateway.cli.common import printable
 from gateway.configuration import ConfigurationError
 from gateway.core.accounts import Accounts
+from gateway.core.common_time import CommonTime
 from gateway.core.explain import Explanation, explain
 from gateway.core.passwords import Passwords
 from gateway.core.revocations import Revocations
@@ -54,7 +55,10 @@ async def opened_accounts(settings: Settings) -> AsyncIterator[Accounts]:
         revocations = Revocations(
             store.revocation_log, shared.revocation_log, Signals(shared.broker), _end_nothing
         )
+        common_time = CommonTime(shared.clock, tolerated_seconds=settings.jwt_leeway_seconds)
         try:
+            with contextlib.suppress(Unavailable):  # whatever needs Redis says so itself
+                await common_time.look()
             with Passwords() as passwords:
                 yield Accounts(
                     store.users,
@@ -62,6 +66,7 @@ async def opened_accounts(settings: Settings) -> AsyncIterator[Accounts]:
                     passwords,
                     revocations,
                     token_seconds_max=settings.token_seconds_max,
+                    latest=common_time.latest,
                 )
         finally:
             await shared.broker.close()

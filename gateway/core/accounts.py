@@ -37,7 +37,11 @@ def as_dict(user: User) -> dict[str, object]:
 
 
 class Accounts:
-    """``token_seconds_max`` is how long any access token could be valid, leeway included."""
+    """``token_seconds_max`` is how long any access token could be valid, leeway included.
+
+    ``latest`` is the moment that no replica is past; see `CommonTime`. What is revoked is what
+    was issued until then, for the token may come from a replica whose clock is ahead of ours.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Accounts:
         revocations: Revocations,
         *,
         token_seconds_max: int,
+        latest: Callable[[], float],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._users = users
@@ -55,6 +60,7 @@ class Accounts:
         self._revocations = revocations
         self._token_seconds_max = token_seconds_max
         self._clock = clock
+        self._latest = latest
 
     async def add(
         self, name: str, password: str, *, email: str = "", roles: Iterable[str] = ()
@@ -123,7 +129,7 @@ class Accounts:
         if user is None:
             if not is_name(name):
                 raise NotFound("no token can name such a user")
-            return await self._revoke_user(name, int(self._clock()) + 1, reason)
+            return await self._revoke_user(name, int(self._latest()) + 1, reason)
         await self._logins.end_all(user.id, self._clock())
         return await self._cut_off(user, reason)
 
@@ -140,7 +146,7 @@ class Accounts:
         token looks at the clock before the user is read (see `LoginDesk`): no token that lacks
         the change says a later second than the one that is taken here.
         """
-        cutoff = max(int(self._clock()), user.tokens_valid_from) + 1
+        cutoff = max(int(self._latest()), user.tokens_valid_from) + 1
         await self._users.set_tokens_valid_from(user.name, cutoff)
         return await self._revoke_user(user.name, cutoff, reason)
 
@@ -151,7 +157,7 @@ class Accounts:
         )
 
     async def _revoke_session(self, name: str, session_id: str, reason: str) -> bool:
-        until = int(self._clock()) + 1 + self._token_seconds_max
+        until = int(self._latest()) + 1 + self._token_seconds_max
         return await self._revocations.revoke(
             Revocation(RevocationKind.SESSION, session_id, name, 0, until, reason)
         )

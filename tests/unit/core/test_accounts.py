@@ -123,6 +123,25 @@ async def test_a_disabled_user_is_out_and_stays_out(desk: Desk) -> None:
     desk.who(await desk.log_in())
 
 
+async def test_a_clock_that_is_behind_revokes_what_others_issued_until_now(desk: Desk) -> None:
+    user = await desk.add()
+    tokens = await desk.log_in()
+    principal = desk.who(tokens)
+    desk.now -= 600
+    desk.behind = 600
+
+    await desk.accounts.disable("alice")
+    assert_refused(desk, principal, "disabled")
+    (revocation,) = desk.ended
+    assert revocation.before == int(NOW) + 1
+    assert revocation.expires_at > principal.expires_at
+
+    await desk.accounts.end_login(user.name, principal.session_id, "logout")
+    assert desk.ended[-1].expires_at > principal.expires_at
+    await desk.accounts.end_all("carol", "logout")
+    assert desk.ended[-1].before == int(NOW) + 1
+
+
 async def test_a_password_that_was_reset_throws_everybody_out(desk: Desk) -> None:
     """S13"""
     await desk.add()
