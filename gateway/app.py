@@ -47,6 +47,7 @@ from gateway.core.wheel import Wheel
 from gateway.domain.principal import Permissions
 from gateway.measures import measures
 from gateway.outside import Store, make_shared
+from gateway.protocols.hosts import Hosts
 from gateway.reload import on_hangup
 from gateway.replica import Gateway
 from gateway.settings import Settings, SocketDoor
@@ -76,6 +77,7 @@ from gateway.web import (
 from gateway.web.access import Access
 from gateway.web.api import ApiCallers
 from gateway.web.auth import Callers
+from gateway.web.borders import KnownHosts, ListedPages
 from gateway.web.metrics import Exposition
 from gateway.web.metrics_port import MetricsPort
 
@@ -214,6 +216,7 @@ def build(settings: Settings) -> Gateway:
         wheel=wheel,
         tasks=tasks,
         trusted_networks=settings.trusted_networks,
+        hosts=Hosts(settings.hosts),
         allowed_origins=allowed_origins,
         token_in_url_allowed=settings.token_in_url,
         namespaces=namespaces,
@@ -321,11 +324,22 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
         docs_url="/docs" if settings.docs_served else None,
         openapi_url="/openapi.json" if settings.docs_served else None,
         redoc_url=None,
+        redirect_slashes=False,  # the framework makes the address of the Host that was claimed
         # It would write down whole URLs, and with them the tokens of browsers.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     problems.install(app, gateway.http_counts.refusals)
-    app.add_middleware(Access, counts=gateway.http_counts, is_logged=settings.access_log)
+    # The last one sees a request first.
+    app.add_middleware(ListedPages, allowed_origins=gateway.allowed_origins)
+    if not gateway.door.hosts.is_any:
+        app.add_middleware(KnownHosts, hosts=gateway.door.hosts)
+    app.add_middleware(
+        Access,
+        counts=gateway.http_counts,
+        is_logged=settings.access_log,
+        hsts_seconds=settings.browsers_insist_seconds,
+        trusted_networks=settings.trusted_networks,
+    )
     if settings.metrics_served:
         _add_metrics(app, gateway)
     callers = Callers(

@@ -40,6 +40,12 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     return str(client)
 
 
+def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
+    """Whether the other end of a connection is one of our own proxies."""
+    parsed = _parse(peer)
+    return parsed is not None and _is_trusted(parsed, trusted)
+
+
 def _is_trusted(address: IPv4Address | IPv6Address, trusted: Sequence[Network]) -> bool:
     return any(address in network for network in trusted)
 

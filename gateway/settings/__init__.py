@@ -92,6 +92,14 @@ class Settings(
         return self
 
     @property
+    def hosts(self) -> list[str]:
+        """`allowed_hosts`, and in a demo at least this machine's: it asks nobody for a password,
+        so no page may reach it by a name of its own that points here (DNS rebinding)."""
+        if self.allowed_hosts or not self.demo:
+            return self.allowed_hosts
+        return ["localhost", "127.0.0.1", "[::1]", self.host]
+
+    @property
     def pause_seconds_at_stop(self) -> float:
         if self.drain_pause_seconds is not None:
             return self.drain_pause_seconds

@@ -1,6 +1,7 @@
 """Where the gateway listens, and as what."""
 
 import os
+import re
 import socket
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -10,6 +11,8 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from gateway.settings.base import Topic, Words
+
+_YEAR_SECONDS = 31_536_000
 
 
 class Environment(StrEnum):
@@ -35,6 +38,17 @@ class ServerSettings(Topic):
     workers: int = Field(1, ge=1, le=256, description="Processes; more than 1 needs Redis.")
     trusted_proxies: Words = Field(
         [], description="Addresses whose X-Forwarded-For is believed. Everybody else could lie."
+    )
+    allowed_hosts: Words = Field(
+        [],
+        description="Names under which the gateway answers, as api.example or *.example: a request "
+        "with another Host is refused with 400. Empty: any name; with GATEWAY_DEMO this machine's.",
+    )
+    hsts_seconds: int | None = Field(
+        None,
+        ge=0,
+        description="How long a browser that came over TLS is to insist on it "
+        "(Strict-Transport-Security). 0: not at all. Default: a year in production, 0 elsewhere.",
     )
     tls_cert_file: Path | None = Field(
         None, description="Certificate chain, PEM. With it the gateway speaks https and wss itself."
@@ -71,6 +85,17 @@ class ServerSettings(Topic):
                 raise ValueError("a proxy is an address or a network like 10.0.0.0/8") from None
         return proxies
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, hosts: list[str]) -> list[str]:
+        for host in hosts:
+            if not re.fullmatch(r"(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", host):
+                raise ValueError(
+                    "a host is written like api.example or *.example or [2001:db8::1]: lower case, "
+                    "no scheme, no port, no star alone"
+                )
+        return hosts
+
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
@@ -91,6 +116,12 @@ class ServerSettings(Topic):
             return not ip_address(self.host).is_loopback
         except ValueError:
             return self.host != "localhost"
+
+    @property
+    def browsers_insist_seconds(self) -> int:
+        if self.hsts_seconds is not None:
+            return self.hsts_seconds
+        return _YEAR_SECONDS if self.env is Environment.PRODUCTION else 0
 
     @property
     def docs_served(self) -> bool:

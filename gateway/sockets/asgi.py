@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.core.session import Session
 from gateway.domain.errors import GatewayError, InvalidRequest, InvalidToken
+from gateway.protocols.answers import with_safe
 from gateway.protocols.frames import payloads_of
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, TOO_BIG, closing_of
@@ -47,8 +48,8 @@ class AsgiDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door, upgrade = self._door, _upgrade_of(scope)
         await receive()  # websocket.connect
-        if refusal := door.origin_refusal(upgrade.headers):
-            await deny(refusal, scope, receive, send)
+        if refusal := door.head_refusal(upgrade.headers):
+            await deny(*refusal, scope, receive, send)
             return
         address = door.address_of(scope.get("client"), upgrade.headers)
         await AsgiSocket(door, receive, send).serve(upgrade, address)
@@ -265,10 +266,11 @@ def _upgrade_of(scope: Scope) -> Upgrade:
     return Upgrade(path, query_of(scope), headers_of(scope))
 
 
-async def deny(refusal: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
+async def deny(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
     if "websocket.http.response" in scope.get("extensions", {}):
-        _, _, problem = error_response(403, refusal.detail).partition(b"\r\n\r\n")
-        response = Response(problem, 403, media_type="application/problem+json")
+        _, _, problem = error_response(status, detail).partition(b"\r\n\r\n")
+        response = Response(problem, status, media_type="application/problem+json")
+        response.raw_headers = with_safe(response.raw_headers)
         await response(scope, receive, send)
     else:
         await send({"type": "websocket.close", "code": POLICY})  # servers answer this with 403

@@ -42,8 +42,8 @@ class AsgiClientDoor:
         door = self._door
         upgrade = Upgrade(CLIENT_PATH, query_of(scope), headers_of(scope))
         await receive()  # websocket.connect
-        if refusal := door.origin_refusal(upgrade.headers):
-            await deny(refusal, scope, receive, send)
+        if refusal := door.head_refusal(upgrade.headers):
+            await deny(*refusal, scope, receive, send)
             return
         address = door.address_of(scope.get("client"), upgrade.headers)
         await AsgiClientSocket(door, receive, send, address).serve(upgrade)

@@ -39,6 +39,7 @@ from gateway.domain.principal import Principal
 from gateway.protocols.compression import compressed_text_frame, negotiate
 from gateway.protocols.credentials import SUBPROTOCOL, check_origin, find_token, subprotocols
 from gateway.protocols.frames import count_frames, last_frame, text_frame
+from gateway.protocols.hosts import WRONG_HOST, Hosts
 from gateway.protocols.plain import Format, encode_message, encode_notice
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.log import ABNORMAL, SocketLog
@@ -132,6 +133,7 @@ class Door:
     wheel: Wheel
     tasks: Tasks
     trusted_networks: Sequence[Network]
+    hosts: Hosts
     allowed_origins: Set[str]
     token_in_url_allowed: bool
     namespaces: Namespaces
@@ -341,8 +343,18 @@ class Door:
         offers = upgrade.headers.get("sec-websocket-extensions")
         return negotiate(offers) if offers and self.compression_offered else None
 
+    def head_refusal(self, headers: Mapping[str, str]) -> tuple[int, str] | None:
+        """Why nobody may connect in this way, as an HTTP status and its reason.
+
+        Answered before there is a socket: a foreign page learns nothing more.
+        """
+        if headers.get("host", "") not in self.hosts:
+            return 400, WRONG_HOST
+        refusal = self.origin_refusal(headers)
+        return None if refusal is None else (403, refusal.detail)
+
     def origin_refusal(self, headers: Mapping[str, str]) -> GatewayError | None:
-        """Why this page may not connect; answered in HTTP: a foreign page learns nothing more."""
+        """Why this page may not connect."""
         try:
             check_origin(headers, self.allowed_origins, required=False)
         except GatewayError as refusal:

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.core.drain import DRAIN
+from gateway.protocols.answers import SAFE_LINES
 
 # A little less than 8 KiB: uvicorn's WebSocket class never answers a longer line, and a line is
 # the URL and the words around it.
@@ -39,8 +40,8 @@ def error_response(status: int, detail: str, headers: Iterable[tuple[str, str]] 
     extra = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return (
         f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n{extra}\r\n"
-    ).encode() + body
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n{extra}"
+    ).encode() + b"%b\r\n%b" % (SAFE_LINES, body)
 
 
 CONNECTION = "gateway.connection"  # where the state of a request carries its `Connection`

@@ -88,8 +88,8 @@ class NativeSocket(LiveSocket):
                 # uvicorn sets this object as the protocol when we return; not before that.
                 asyncio.get_running_loop().call_soon(self._pass_on, head)
                 return
-            if refusal := door.origin_refusal(upgrade.headers):
-                raise BadUpgrade(403, refusal.detail)
+            if refusal := door.head_refusal(upgrade.headers):
+                raise BadUpgrade(*refusal)
             compression = door.compression(upgrade)
             header = compression and compression[0]
             choose = client_subprotocol if is_client else chosen_subprotocol

@@ -1,19 +1,23 @@
-"""Around every request: its id, its count and its line in the log."""
+"""Around every request: its id, its count, its line in the log, and what browsers are told."""
 
 import logging
 import re
 import secrets
 import time
+from collections.abc import Iterable, Sequence
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.core.addresses import Network, is_trusted
 from gateway.core.metrics import HttpCounts
+from gateway.protocols.answers import Headers, with_safe
 
 REQUEST_ID = "gateway.request_id"  # where the scope of a request carries it
+HSTS_SECONDS = "gateway.hsts_seconds"  # and how long a browser is to insist on TLS
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,64}")
-_FREQUENT = {"/livez", "/readyz", "/health", "/metrics"}
+PROBES = {"/livez", "/readyz", "/health", "/metrics"}  # asked all the time, by machines
 _PATH_LENGTH_MAX = 200
 
 logger = logging.getLogger("gateway.access")
@@ -25,18 +29,33 @@ class Access:
     The id comes from ``X-Request-ID`` where that is one, so that a line can be found by what the
     caller or the balancer knows; it goes back in the response, and stands in every line that the
     log gets meanwhile.
+
+    ``trusted_networks`` are the proxies that are believed where they say that a client speaks TLS.
     """
 
-    def __init__(self, app: ASGIApp, counts: HttpCounts, *, is_logged: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        counts: HttpCounts,
+        *,
+        is_logged: bool,
+        hsts_seconds: int,
+        trusted_networks: Sequence[Network],
+    ) -> None:
         self._app = app
         self._counts = counts
         self._is_logged = is_logged
+        self._hsts_seconds = hsts_seconds
+        self._trusted_networks = trusted_networks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = scope[REQUEST_ID] = _id_of(scope)
+        scope[HSTS_SECONDS] = (
+            self._hsts_seconds if self._hsts_seconds and self._is_tls(scope) else 0
+        )
         started = time.perf_counter()
         status, is_stream = 500, False
 
@@ -44,7 +63,8 @@ class Access:
             nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                headers = safe_headers(scope, message.get("headers", ()))
+                headers.append((b"x-request-id", request_id.encode()))
                 is_stream = any(
                     name == b"content-type" and value.startswith(b"text/event-stream")
                     for name, value in headers
@@ -58,9 +78,16 @@ class Access:
             finally:
                 self._note(scope, status, time.perf_counter() - started, is_stream=is_stream)
 
+    def _is_tls(self, scope: Scope) -> bool:
+        if scope["scheme"] == "https":
+            return True
+        said = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
+        peer = (scope.get("client") or ("",))[0]
+        return said == [b"https"] and is_trusted(peer, self._trusted_networks)
+
     def _note(self, scope: Scope, status: int, seconds: float, *, is_stream: bool) -> None:
         path = scope["path"]
-        is_frequent = path in _FREQUENT
+        is_frequent = path in PROBES
         if not is_stream:
             self._counts.statuses[str(status)] += 1
             if not is_frequent:
@@ -76,6 +103,17 @@ class Access:
                     "duration_ms": round(seconds * 1000, 2),
                 },
             )
+
+
+def path_of(scope: Scope) -> str:
+    """The path as this application knows it, also inside of another one."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def safe_headers(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The headers of the answer to a request, with what browsers are to be told."""
+    return with_safe(headers, scope.get(HSTS_SECONDS, 0))
 
 
 def _id_of(scope: Scope) -> str:

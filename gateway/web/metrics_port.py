@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import NoReturn, cast
 
+from gateway.protocols.answers import SAFE_LINES
 from gateway.web.metrics import CONTENT_TYPE, PATH
 
 _HEAD_BYTES_MAX = 8192
@@ -104,7 +105,7 @@ class _Request(asyncio.Protocol):
             status, kind, body = "200 OK", CONTENT_TYPE, self._text()
         head = (
             f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-            "Connection: close\r\n\r\n"
+            "Connection: close\r\n"
         )
-        self._transport.write(head.encode() + body)
+        self._transport.write(b"%b%b\r\n%b" % (head.encode(), SAFE_LINES, body))
         self._transport.close()

@@ -29,7 +29,7 @@ from gateway.domain.errors import (
     TooBig,
     Unavailable,
 )
-from gateway.web.access import REQUEST_ID
+from gateway.web.access import REQUEST_ID, safe_headers
 
 _STATUSES: dict[type[GatewayError], int] = {
     InvalidToken: 401,
@@ -57,7 +57,14 @@ class UnsupportedMedia(GatewayError):
     code = "unsupported_media_type"
 
 
+class WrongHost(GatewayError):
+    """A request under a name that is not ours."""
+
+    code = "wrong_host"
+
+
 _STATUSES[UnsupportedMedia] = 415
+_STATUSES[WrongHost] = 400
 
 
 def problem_of(error: GatewayError) -> dict[str, object]:
@@ -80,7 +87,7 @@ def respond(error: GatewayError, request_id: str = "") -> Response:
 
 def note_refusal(what: str, error: GatewayError) -> None:
     """Log a denial in the words that the caller gets."""
-    if isinstance(error, InvalidToken | InvalidCredentials | Denied | LimitReached):
+    if isinstance(error, InvalidToken | InvalidCredentials | Denied | LimitReached | WrongHost):
         logger.info("%s was refused: %s", what, ascii(error.detail)[1:-1])
 
 
@@ -117,10 +124,13 @@ def install(app: FastAPI, refusals: Counter[str]) -> None:
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
         # The server logs the traceback; the caller learns nothing about our inside.
-        # The middleware that names requests has been left by now.
+        # The middleware that names requests and adds headers has been left by now.
         request_id = _id_of(request)
         problem = _problem(500, "something went wrong here", "internal")
-        return _response(problem, {"X-Request-ID": request_id} if request_id else {}, request_id)
+        headers = {"X-Request-ID": request_id} if request_id else {}
+        response = _response(problem, headers, request_id)
+        response.raw_headers = safe_headers(request.scope, response.raw_headers)
+        return response
 
 
 def _problem(status: int, detail: str, code: str) -> dict[str, object]:

@@ -15,13 +15,14 @@ async def test_messages_travel_over_tls(directory: Path, door: str) -> None:
     cert_file, key_file = make_certificate(directory)
     context = ssl.create_default_context(cafile=str(cert_file))
     gateway = GatewayProcess(
-        directory, tls_cert_file=cert_file, tls_key_file=key_file, socket_door=door
+        directory, tls_cert_file=cert_file, tls_key_file=key_file, socket_door=door, hsts_seconds=60
     )
     url = f"https://127.0.0.1:{gateway.port}/readyz"
 
     def is_ready() -> bool:
         try:
             with urllib.request.urlopen(url, timeout=2, context=context) as response:
+                assert response.headers["Strict-Transport-Security"] == "max-age=60", "S57"
                 return int(response.status) == 200
         except OSError:
             return False
