@@ -15,6 +15,7 @@ from gateway.adapters.redis.slots import Node, slot_of
 from gateway.domain.errors import Unavailable
 
 _TRIES = 10
+_ID_LENGTH = 8  # of a node's id, enough to tell a few from each other
 _PAUSE_SECONDS = 0.05
 # What a node answers without having done anything: the same command may be sent again.
 _ELSEWHERE = ("MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN")
@@ -31,7 +32,11 @@ class ClusterNodes(NamedTuple):
 
 
 class NodePipe(Pipe):
-    """A pipe to one node, which knows the generation of the data there."""
+    """A pipe to one node, which knows the generation of the data there.
+
+    The run of the process is told with the node that it is of: a channel that moves comes to
+    another process, and has lost nothing. It has where its node was started again.
+    """
 
     def __init__(self, cluster: ClusterNodes, node: Node, *, name: str) -> None:
         place = FixedPlace(cluster.map.address_of(node))
@@ -50,16 +55,24 @@ class NodePipe(Pipe):
             raise NotSent(error.detail) from None
         await self._connected()
         self.generation = generation  # the place knows of none
-        return generation
+        return f"{generation} {self._id[:_ID_LENGTH]}:{self._run}" if self._run else generation
 
     async def execute(self, commands: Sequence[Command], made_for: str | None = None) -> list[Any]:
-        generation = await self.open()
-        if made_for not in (generation, None):
-            raise NotSent("another node of the Redis Cluster has taken over")
+        life = await self.open()
+        if made_for is not None and not _goes_on(made_for, life):
+            raise NotSent("another node of the Redis Cluster has taken over, or this one is new")
+        generation = self.generation
         try:
             return await super().execute(commands)
         finally:
             self.generation = generation
+
+
+def _goes_on(made_for: str, life: str) -> bool:
+    """Whether what was made for one life may be sent to another: of a node elsewhere, too."""
+    (before, _, old_run), (now, _, run) = made_for.partition(" "), life.partition(" ")
+    is_same_node = old_run.partition(":")[0] == run.partition(":")[0]
+    return before == now and (old_run == run or not is_same_node)
 
 
 class _Unit(NamedTuple):
@@ -94,13 +107,13 @@ class ClusterPipe(NodePipe):
         self._others: dict[str, NodePipe] = {}
 
     async def execute(self, commands: Sequence[Command], made_for: str | None = None) -> list[Any]:
-        generation = await self.open()
+        life = await self.open()
         replies = await super().execute(commands, made_for)
         for _ in range(_TRIES):
             todo = _redirected(commands, replies)
             if not todo:
                 break
-            await self._follow(todo, commands, replies, generation)
+            await self._follow(todo, commands, replies, life)
         return replies
 
     def close(self) -> None:

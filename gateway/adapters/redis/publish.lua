@@ -5,7 +5,8 @@
 -- ARGV  1 pub/sub channel   2 epoch to start with if there is none
 --       3 stream length     4 stream lifetime, s    5 state lifetime, s
 --       6 idempotency lifetime, s    7 fingerprint of the message    8 message id
---       9 generation of the data that this Redis has, or ""   10 run of its process, or ""
+--       9 generation of the data that this Redis has, or ""
+--       10 run of its process, or ""; on a cluster behind the node's id and a colon
 --       11 and on: the bodies, in order
 -- Returns { 0, epoch, top offset }, the offset being that of the last message;
 -- { 1, id, epoch, offset } when the key had been used for this very message and nothing new was
@@ -46,10 +47,11 @@ if not epoch or not goes_on then
 elseif run ~= '' and earlier_run ~= run then
   -- Whoever began it may not have known the generation.
   redis.call('HSET', KEYS[1], 'g', began_in == '' and generation or began_in, 'r', run)
-  if earlier_run ~= '' then
+  local node, earlier_node = string.match(run, '^(.*):'), string.match(earlier_run, '^(.*):')
+  if earlier_run ~= '' and earlier_node == node then
     -- Redis was started again, perhaps from a file that lacks the last messages. Their offsets are
     -- not given again: a leap that no channel's messages can fill tells everybody who listens
-    -- that something may be missing there.
+    -- that something may be missing there. What comes from another node has moved, and is whole.
     redis.call('HINCRBY', KEYS[1], 'o', '1000000000')
   end
 elseif began_in == '' and generation ~= '' then

@@ -1,10 +1,13 @@
-"""The numbers that all gateways give to what the masters of a cluster have taken over."""
+"""What tells a master that has lost something from one to which channels have moved."""
 
 import secrets
 
 from gateway.adapters.redis.connection import connect
+from gateway.adapters.redis.publisher import PUBLISH
 from gateway.adapters.redis.script import Script
 from tests.support.servers import RedisServer
+
+LEAP = 1_000_000_000
 
 
 async def test_a_number_rises_with_each_take_over_and_with_nothing_else(
@@ -27,4 +30,28 @@ async def test_a_number_rises_with_each_take_over_and_with_nothing_else(
     assert await number("a", "r1", False, 16) == 0
     assert await number("c", "r5", True, 20) == 20
     await redis.delete(table)
+    await redis.aclose()
+
+
+async def test_offsets_leap_where_a_node_was_started_again_and_not_where_a_channel_moved(
+    redis_server: RedisServer,
+) -> None:
+    redis = connect(redis_server.url, timeout_seconds=5, connections_max=2)
+    script, name = redis.register_script(PUBLISH.text), secrets.token_hex(4)
+
+    async def publish(run: str) -> int:
+        lifetimes = [100, 60, 60, 60]
+        arguments: list[str | int] = [name, "epoch", *lifetimes, "", "id", "0", run, "body"]
+        _, _, top = await script(keys=[f"{name}:state", f"{name}:stream"], args=arguments)
+        return int(top)
+
+    assert await publish("a:1") == 1
+    assert await publish("a:1") == 2
+    assert await publish("b:7") == 3  # it moved
+    assert await publish("a:2") == 4  # and back; what a lost meanwhile was not this
+    assert await publish("a:3") == LEAP + 5  # it was started again
+    assert await publish("a:3") == LEAP + 6
+    assert await publish("") == LEAP + 7  # of a gateway that may not ask
+    assert await publish("a:4") == 2 * LEAP + 8
+    await redis.delete(f"{name}:state", f"{name}:stream")
     await redis.aclose()
