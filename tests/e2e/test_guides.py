@@ -1,0 +1,28 @@
+"""docs/guides: each guide is done from its first step to the last, as it is printed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.guides import Guide
+from tests.support.pages import ROOT
+from tests.support.servers import required
+
+GUIDES = ROOT / "docs" / "guides"
+QUICK = {"channels-and-permissions.md"}
+NEEDS = ("bash", "setsid", "curl")
+
+
+def guides() -> list[object]:
+    marks = [pytest.mark.long, pytest.mark.timeout(240)]
+    return [
+        pytest.param(path.name, marks=[] if path.name in QUICK else marks)
+        for path in sorted(GUIDES.glob("*.md"))
+    ]
+
+
+@pytest.mark.parametrize("name", guides())
+def test_a_guide_works_as_it_is_printed(name: str, directory: Path) -> None:
+    for program in NEEDS:
+        required(program)
+    Guide(name, directory).follow()
