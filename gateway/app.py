@@ -64,6 +64,7 @@ from gateway.web import (
     api,
     authz,
     channels,
+    document,
     drain,
     logins,
     metrics,
@@ -329,6 +330,7 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     problems.install(app, gateway.http_counts.refusals)
+    document.install(app)
     # The last one sees a request first.
     app.add_middleware(ListedPages, allowed_origins=gateway.allowed_origins)
     if not gateway.door.hosts.is_any:

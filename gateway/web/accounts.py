@@ -10,9 +10,11 @@ from gateway.core.logins import LoginDesk
 from gateway.domain.accounts import User
 from gateway.domain.errors import Denied, InvalidRequest, NotFound
 from gateway.domain.principal import Principal
+from gateway.web import answers
 from gateway.web.auth import Callers
 from gateway.web.bodies import optional_text_field, read_fields, text_field
-from gateway.web.logins import body_of, swagger_login
+from gateway.web.document import answering, body_of
+from gateway.web.logins import EXAMPLE_PASSWORD, swagger_login
 
 _REGISTRATION = {"username", "email", "password"}
 _FIELDS = ", ".join(sorted(_REGISTRATION))
@@ -30,8 +32,10 @@ def router(
 
     @routes.post(
         "/register",
-        status_code=201,
-        openapi_extra=body_of("username", "password", optional=("email",)),
+        openapi_extra=body_of(
+            {"username": "alice", "password": EXAMPLE_PASSWORD}, {"email": "alice@example.com"}
+        ),
+        **answering(answers.Registered, 403, 409, 413, 415, 422, 429, 503, status=201),
     )
     async def register(request: Request) -> Response:
         """Make an account. Its roles are the operator's choice, never the request's."""
@@ -51,7 +55,7 @@ def router(
         body = {"message": "User registered successfully", "user_id": user.id}
         return JSONResponse(body, 201)
 
-    @routes.get("/me", dependencies=[swagger_login])
+    @routes.get("/me", dependencies=[swagger_login], **answering(answers.Me, 401, 403, 422, 503))
     async def me(request: Request) -> dict[str, object]:
         """Who the token speaks for, and the account behind it if there is one here."""
         principal = callers.authenticate(request)
@@ -64,7 +68,11 @@ def router(
         user = await _account_of(principal)
         return claims if user is None else {**as_dict(user), **claims}
 
-    @routes.get("/protected", dependencies=[swagger_login])
+    @routes.get(
+        "/protected",
+        dependencies=[swagger_login],
+        **answering(answers.Protected, 401, 403, 422, 503),
+    )
     async def protected(request: Request) -> dict[str, object]:
         """Answers to any valid token: to see whether yours is one."""
         principal = callers.authenticate(request)
@@ -78,7 +86,10 @@ def router(
     @routes.post(
         "/me/password",
         dependencies=[swagger_login],
-        openapi_extra=body_of("old_password", "new_password"),
+        openapi_extra=body_of(
+            {"old_password": EXAMPLE_PASSWORD, "new_password": "a much longer one"}
+        ),
+        **answering(answers.Done, 401, 403, 404, 413, 415, 422, 429, 503),
     )
     async def change_password(request: Request) -> dict[str, str]:
         """Change your password; every other login of yours ends."""

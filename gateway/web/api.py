@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -13,7 +12,7 @@ from gateway.core.server_api.refusals import Result
 from gateway.domain.errors import Denied, GatewayError, InvalidToken, TooBig
 from gateway.protocols.centrifuge import codes
 from gateway.protocols.server_api.answers import ApiError, error_object
-from gateway.web.api_docs import EXAMPLES, description_of
+from gateway.web.api_docs import EXAMPLES, RESPONSES, Example, description_of, extra_of
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import read_body
 
@@ -80,13 +79,14 @@ def router(api: ServerApi, identify: Identify, *, request_bytes_max: int) -> API
         # A batch has its replies at the top.
         return _json(result if method == "batch" else {"result": result})
 
-    def add(method: str, example: object) -> None:
+    def add(method: str, example: Example) -> None:
         @routes.post(
             f"/api/{method}",
             name=f"api {method}",
             description=description_of(method),
             response_class=Response,
-            openapi_extra=_extra(example),
+            responses=RESPONSES,
+            openapi_extra=extra_of(*example),
         )
         async def answer(request: Request) -> Response:
             return await call(request, method)
@@ -126,18 +126,3 @@ def _is_transport_mode(request: Request) -> bool:
 def _json(value: object, status: int = 200) -> Response:
     headers = {"Cache-Control": "no-store"}
     return Response(orjson.dumps(value), status, headers, media_type="application/json")
-
-
-def _extra(example: object) -> dict[str, Any]:
-    asked, answered = example if isinstance(example, tuple) else (example, {})
-    return {
-        "requestBody": {"required": True, "content": {"application/json": {"example": asked}}},
-        "responses": {
-            "200": {
-                "description": "The result, or an error.",
-                "content": {"application/json": {"example": answered}},
-            },
-            "401": {"description": "No key and no token, or an unknown one."},
-            "403": {"description": "The key or the token is not for this method."},
-        },
-    }

@@ -1,13 +1,18 @@
 """What the methods of the server API are for, with an example of each, for /openapi.json."""
 
-from typing import Any
+from typing import Any, TypeAlias
+
+from gateway.web.answers import ApiRefusal
+from gateway.web.document import API_KEY
 
 _POSITION: dict[str, Any] = {"offset": 7, "epoch": "5f3c9a2e"}
 _DATA = {"text": "Hola canal"}
 _CLIENT = "6c2f4b1e-9a0d-4a3b-8f57-2f0f6c1c9f11"
 
-# What is asked, and what is answered.
-EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+Example: TypeAlias = tuple[dict[str, Any], dict[str, Any]]
+"""What is asked, and what is answered."""
+
+EXAMPLES: dict[str, Example] = {
     "publish": ({"channel": "noticias", "data": _DATA}, {"result": _POSITION}),
     "broadcast": (
         {"channels": ["noticias", "avisos"], "data": _DATA},
@@ -80,3 +85,49 @@ _DESCRIPTIONS = {
 
 def description_of(method: str) -> str:
     return _DESCRIPTIONS[method]
+
+
+_ERROR_MODE = {
+    "name": "X-Centrifugo-Error-Mode",
+    "in": "header",
+    "description": "With `transport` the status says that it is an error, too.",
+    "schema": {"type": "string"},
+}
+
+
+def _refusal(description: str, *, has_text: bool = False) -> dict[str, Any]:
+    content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}} if has_text else {}
+    return {"description": description, "model": ApiRefusal, "content": content}
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: _refusal("Not JSON; or error 107 or 108.", has_text=True),
+    401: {"description": "No key and no token, or an unknown one."},
+    403: {
+        "description": "The key or the token is not for this method or channel.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    },
+    404: _refusal("Error 102 or 104."),
+    413: _refusal("A body over the limit; or error 106.", has_text=True),
+    416: _refusal("Error 112: `since` is of another epoch."),
+    429: _refusal("Error 111: too many."),
+    500: _refusal("Error 100: it may have been done."),
+}
+
+
+def extra_of(asked: dict[str, Any], answered: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object"}
+    return {
+        "parameters": [_ERROR_MODE],
+        "requestBody": {
+            "required": bool(asked),
+            "content": {"application/json": {"schema": schema, "example": asked}},
+        },
+        "responses": {
+            "200": {
+                "description": "The result, or an error.",
+                "content": {"application/json": {"schema": schema, "example": answered}},
+            }
+        },
+        **API_KEY,
+    }

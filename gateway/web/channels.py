@@ -10,7 +10,9 @@ from gateway.core.hub import Hub
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Position
 from gateway.protocols.plain import encode_json
+from gateway.web import answers
 from gateway.web.auth import Authenticate
+from gateway.web.document import TOKEN, ChannelName, answering, problems
 
 _PAGE = 100
 _LISTING_MAX = 1000
@@ -47,7 +49,9 @@ def router(
 ) -> APIRouter:
     routes = APIRouter(tags=["channels"])
 
-    @routes.get("/channels")
+    @routes.get(
+        "/channels", openapi_extra=TOKEN, **answering(answers.Channels, 401, 403, 404, 422, 503)
+    )
     async def channels(
         request: Request, limit: Limit = _PAGE, cursor: Cursor = ""
     ) -> dict[str, object]:
@@ -65,9 +69,13 @@ def router(
             "cursor": page.cursor or None,
         }
 
-    @routes.get("/channels/{channel:path}/presence")
+    @routes.get(
+        "/channels/{channel:path}/presence",
+        openapi_extra=TOKEN,
+        **answering(answers.Presence, 401, 403, 404, 422, 503),
+    )
     async def presence(
-        request: Request, channel: str, limit: Limit = _PAGE, cursor: Cursor = ""
+        request: Request, channel: ChannelName, limit: Limit = _PAGE, cursor: Cursor = ""
     ) -> dict[str, object]:
         """Who listens to a channel, on all replicas. Needs the right to subscribe to it.
 
@@ -87,15 +95,18 @@ def router(
         "/channels/{channel:path}/history",
         response_class=Response,
         responses={
+            **problems(401, 403, 404, 422, 503),
             200: {
                 "description": "The kept messages, and the channel's position.",
+                "model": answers.History,
                 "content": {"application/json": {"example": _EXAMPLE}},
-            }
+            },
         },
+        openapi_extra=TOKEN,
     )
     async def history(
         request: Request,
-        channel: str,
+        channel: ChannelName,
         limit: Annotated[
             int, Query(ge=0, le=history_page_max, description="At most so many; 0: position only.")
         ] = min(_PAGE, history_page_max),

@@ -12,8 +12,10 @@ from gateway.core.tickets import TicketOffice
 from gateway.core.tokens import TokenIssuer
 from gateway.domain.errors import InvalidRequest, InvalidToken
 from gateway.protocols.credentials import COOKIE, CSRF_COOKIE
+from gateway.web import answers
 from gateway.web.auth import Callers
 from gateway.web.bodies import flag, optional_text_field, read_fields, text_field
+from gateway.web.document import answering, body_of
 
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 section 5.1
 
@@ -21,17 +23,10 @@ _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 sect
 swagger_login = Depends(OAuth2PasswordBearer(tokenUrl="token", auto_error=False))
 
 
-def body_of(*required: str, optional: tuple[str, ...] = (), form: bool = True) -> dict[str, Any]:
-    """How a request's fields are described in the OpenAPI document."""
-    properties: dict[str, Any] = {name: {"type": "string"} for name in (*required, *optional)}
-    for name in properties:
-        if "password" in name:
-            properties[name]["format"] = "password"
-    schema = {"type": "object", "properties": properties, "required": list(required)}
-    content: dict[str, Any] = {"application/json": {"schema": schema}}
-    if form:
-        content["application/x-www-form-urlencoded"] = {"schema": schema}
-    return {"requestBody": {"content": content, "required": bool(required)}}
+EXAMPLE_PASSWORD = "correct horse battery staple"
+_LOGIN_REFUSALS = (401, 403, 413, 415, 422, 429, 503)
+_TOKEN_REFUSALS = (401, 403, 422, 503)
+_EXAMPLE = {"username": "alice", "password": EXAMPLE_PASSWORD}
 
 
 def router(
@@ -45,7 +40,11 @@ def router(
 ) -> APIRouter:
     routes = APIRouter(tags=["log in and out"])
 
-    @routes.post("/login", openapi_extra=body_of("username", "password"))
+    @routes.post(
+        "/login",
+        openapi_extra=body_of(_EXAMPLE),
+        **answering(answers.LoggedIn, *_LOGIN_REFUSALS),
+    )
     async def login(request: Request) -> Response:
         """Log in with JSON or a form; `?cookie=1` sets the access token as a cookie, too."""
         fields = await read_fields(request)
@@ -57,7 +56,11 @@ def router(
         tokens = await _log_in(request, fields)
         return _answer(tokens, "Login successful", "Bearer", wants_cookie)
 
-    @routes.post("/token", openapi_extra=body_of("username", "password", optional=("grant_type",)))
+    @routes.post(
+        "/token",
+        openapi_extra=body_of(_EXAMPLE, {"grant_type": "password"}),
+        **answering(answers.LoggedIn, *_LOGIN_REFUSALS),
+    )
     async def token(request: Request) -> Response:
         """Log in as OAuth2 clients do (RFC 6749 section 4.3): Swagger's *Authorize* comes here."""
         fields = await read_fields(request)
@@ -87,11 +90,16 @@ def router(
             path,
             refresh,
             methods=["POST"],
-            openapi_extra=body_of(optional=("refresh_token",)),
+            openapi_extra=body_of({}, {"refresh_token": "eyJhbGciOi…"}),
             operation_id=path.strip("/").replace("/", "_") + "_post",
+            **answering(answers.LoggedIn, *_LOGIN_REFUSALS),
         )
 
-    @routes.post("/logout", dependencies=[swagger_login])
+    @routes.post(
+        "/logout",
+        dependencies=[swagger_login],
+        **answering(answers.LoggedOut, *_TOKEN_REFUSALS),
+    )
     async def logout(request: Request) -> Response:
         """End this login with its sockets, on every replica; `?all=true` every one of the user."""
         principal = callers.authenticate(request)
@@ -108,7 +116,9 @@ def router(
                 response.delete_cookie(cookie, secure=True, samesite="strict")
         return response
 
-    @routes.post("/ticket", dependencies=[swagger_login])
+    @routes.post(
+        "/ticket", dependencies=[swagger_login], **answering(answers.Ticket, *_TOKEN_REFUSALS)
+    )
     async def ticket(request: Request) -> Response:
         """A ticket that opens one socket, once, within seconds: `?ticket=` instead of a token."""
         principal = callers.authenticate(request)
@@ -120,7 +130,7 @@ def router(
 
     if is_demo:
 
-        @routes.get("/test-token")
+        @routes.get("/test-token", **answering(answers.TestToken))
         async def test_token() -> Response:
             """A token for `user`, in the demo only."""
             body = {

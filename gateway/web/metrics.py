@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import (
     CONTENT_TYPE_PLAIN_0_0_4,
     CollectorRegistry,
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from gateway.core.metrics import Histogram, Kind, Measure
 from gateway.domain.errors import NotFound
+from gateway.web.document import problems
 
 PATH = "/metrics"
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -44,7 +46,7 @@ def router(exposition: Exposition, *, is_shared: bool) -> APIRouter:
     """``is_shared``: several processes answer at this address, and each knows only itself."""
     routes = APIRouter(tags=["operate"])
 
-    @routes.get(PATH)
+    @routes.get(PATH, response_class=PlainTextResponse, responses=problems(404))
     async def metrics() -> Response:
         """What this replica measures, for Prometheus."""
         if is_shared:

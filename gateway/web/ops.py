@@ -8,8 +8,11 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from gateway.domain.errors import Unavailable
+from gateway.web import answers
+from gateway.web.document import answering
 
 Readiness = Callable[[], str]
 Troubles = Callable[[], Sequence[str]]
@@ -58,12 +61,12 @@ def router(
     started = time.monotonic()
     login_count = _LoginCount(count_logins)
 
-    @routes.get("/livez")
+    @routes.get("/livez", **answering(answers.Live))
     async def livez() -> dict[str, str]:
         """Whether the process works at all; restarting helps when this does not answer."""
         return {"status": "live"}
 
-    @routes.get("/readyz")
+    @routes.get("/readyz", **_answering_always(answers.Ready))
     async def readyz() -> JSONResponse:
         """Whether this replica should get clients; the balancer asks here."""
         trouble = readiness()
@@ -71,7 +74,7 @@ def router(
             return JSONResponse({"status": "not ready", "reason": trouble}, 503)
         return JSONResponse({"status": "ready"})
 
-    @routes.get("/health")
+    @routes.get("/health", **_answering_always(answers.Health))
     async def health() -> JSONResponse:
         """How this replica is, for people. 503 while it is not ready."""
         trouble = readiness()
@@ -99,7 +102,7 @@ def router(
             503 if trouble else 200,
         )
 
-    @routes.get("/.well-known/jwks.json")
+    @routes.get("/.well-known/jwks.json", **answering(answers.Keys))
     async def keys() -> JSONResponse:
         """The public keys that verify our tokens (RFC 7517); none where a secret signs them."""
         return JSONResponse(dict(jwks()), headers={"Cache-Control": "public, max-age=300"})
@@ -121,3 +124,10 @@ def router(
         )
 
     return routes
+
+
+def _answering_always(model: type[BaseModel]) -> dict[str, Any]:
+    """Also a replica that is not ready says how it is, in the same form."""
+    documented = answering(model)
+    documented["responses"][503] = {"model": model, "description": "This replica is not ready."}
+    return documented

@@ -12,8 +12,10 @@ from gateway.core.hub import Hub
 from gateway.core.receipts import Receipts
 from gateway.domain.errors import GatewayError, InvalidRequest, TooBig, Unavailable
 from gateway.domain.messages import Draft, Receipt
+from gateway.web import answers
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import flag, json_object, media_type, read_body
+from gateway.web.document import TOKEN, ChannelName, answering
 from gateway.web.problems import note_refusal, problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -23,11 +25,25 @@ Traced: TypeAlias = Callable[[str, str], AbstractContextManager[str]]
 
 _NO_TRACE = nullcontext("")
 
+_ANY: dict[str, Any] = {"description": "Any JSON value."}
+_NAME: dict[str, Any] = {"type": "string"}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    """All of these fields and no others."""
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {**schema, "additionalProperties": False}
+
+
+def _list(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item, "minItems": 1}
+
+
 _SINGLE_BODY = {
     "requestBody": {
         "content": {
-            "application/json": {"example": {"data": "Hola canal"}},
-            "text/plain": {"example": "Hola canal"},
+            "application/json": {"schema": _object(data=_ANY), "example": {"data": "Hola canal"}},
+            "text/plain": {"schema": {"type": "string"}, "example": "Hola canal"},
         }
     }
 }
@@ -36,6 +52,12 @@ _BATCH_BODY = {
         "required": True,
         "content": {
             "application/json": {
+                "schema": {
+                    "oneOf": [
+                        _object(messages=_list(_object(channel=_NAME, data=_ANY))),
+                        _object(channels=_list(_NAME), data=_ANY),
+                    ]
+                },
                 "examples": {
                     "many messages": {
                         "value": {"messages": [{"channel": "noticias", "data": "Hola"}]}
@@ -43,11 +65,24 @@ _BATCH_BODY = {
                     "many channels": {
                         "value": {"channels": ["noticias", "avisos"], "data": "Hola"}
                     },
-                }
+                },
             }
         },
     }
 }
+
+
+def _parameter(name: str, description: str, place: str = "query") -> dict[str, Any]:
+    return {"name": name, "in": place, "description": description, "schema": {"type": "string"}}
+
+
+_KEY = _parameter(
+    "Idempotency-Key", "Repeat a request with the same one: it is published once.", "header"
+)
+_KEY["schema"] |= {"pattern": "^[!-~]+$", "minLength": 1, "maxLength": 255}
+_RECEIPT = _parameter("receipt", "Count to whom it was handed.")
+_RECEIPT["schema"] |= {"enum": ["true", "false", "1", "0"]}
+_MESSAGE = _parameter("message", "The text, instead of a body.")
 
 
 def router(
@@ -63,8 +98,12 @@ def router(
     publishing = publishing or _untraced
     routes = APIRouter(tags=["publish"])
 
-    @routes.post("/publish/{channel:path}", openapi_extra=_SINGLE_BODY)
-    async def publish_one(request: Request, channel: str) -> Response:
+    @routes.post(
+        "/publish/{channel:path}",
+        openapi_extra=_SINGLE_BODY | TOKEN | {"parameters": [_MESSAGE, _RECEIPT, _KEY]},
+        **answering(answers.PublishedOne, 401, 403, 404, 413, 415, 422, 429, 503),
+    )
+    async def publish_one(request: Request, channel: ChannelName) -> Response:
         """Publish one message: JSON `{"data": …}`, a `text/plain` body, or `?message=…`.
 
         With `?receipt=1` the answer says to how many sockets on how many replicas it was handed.
@@ -86,7 +125,11 @@ def router(
             }
         return _json(answer, headers=headers)
 
-    @routes.post("/publish", openapi_extra=_BATCH_BODY)
+    @routes.post(
+        "/publish",
+        openapi_extra=_BATCH_BODY | TOKEN | {"parameters": [_KEY]},
+        **answering(answers.Results, 401, 403, 413, 415, 422, 503),
+    )
     async def publish_many(request: Request) -> Response:
         """Publish a batch in order, or one message to many channels.
 

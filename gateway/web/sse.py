@@ -5,6 +5,8 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from gateway.web.document import TOKEN, ChannelName, problems
+
 _EXAMPLE = (
     "retry: 2000\n\n"
     "id: 5f3c9a2e:42\n"
@@ -35,15 +37,16 @@ def router(stream: Callable[[str], Response]) -> APIRouter:
     @routes.get(
         "/sse/{channel:path}",
         response_class=Response,
-        openapi_extra={"parameters": _PARAMETERS},
+        openapi_extra={"parameters": _PARAMETERS, **TOKEN},
         responses={
+            **problems(401, 403, 404, 422, 429, 503),
             200: {
                 "description": "Events until somebody ends it.",
                 "content": {"text/event-stream": {"example": _EXAMPLE}},
-            }
+            },
         },
     )
-    async def listen(channel: str) -> Response:
+    async def listen(channel: ChannelName) -> Response:
         """The messages of a channel as they are published, for `EventSource` and `curl -N`.
 
         The id of an event is its position, with which a browser comes back by itself and misses
