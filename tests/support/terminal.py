@@ -20,7 +20,9 @@ trap : INT
 while IFS= read -r block <&"$BLOCKS"; do . "$block"; printf '\\036%d\\036\\n' $?; done
 """
 # What a shell says about its own jobs, and when, is not what a page shows.
-JOBS = re.compile(r"^(\S+: line \d+: +\d+ |\[\d+\]).*(Killed|Terminated|Done|Exit|Hangup).*\n", re.M)
+JOBS = re.compile(
+    r"^(\S+: line \d+: +\d+ |\[\d+\]).*(Killed|Terminated|Done|Exit|Hangup).*\n", re.M
+)
 
 
 class Terminal:
