@@ -175,6 +175,7 @@ async def test_event_source(windows: Windows, fresh: GatewayProcess) -> None:
     await _hears(page, fresh, code, username=person.name, password=PASSWORD)
 
 
+@pytest.mark.long
 def test_react(fresh: GatewayProcess, token: str) -> None:
     """The hook has tests of its own, which run as its users would run them."""
     node = node_for(REACT)

@@ -97,6 +97,7 @@ def test_an_added_user_can_log_in_at_once(place: Place) -> None:
     ],
     ids=["disable", "role", "password", "logout"],
 )
+@pytest.mark.long
 async def test_what_is_taken_away_closes_the_sockets_of_a_running_gateway(
     place: Place, command: list[str], reason: str
 ) -> None:
@@ -147,6 +148,7 @@ def test_roles_given_on_the_command_line_are_in_the_next_token(place: Place) -> 
     assert call(url, token=place.token("emil"), json_body={"data": 1}).status == 200
 
 
+@pytest.mark.long
 def test_an_upgrade_beside_a_running_gateway_has_nothing_to_do(place: Place) -> None:
     assert place.command("db", "upgrade").stdout == "the tables are up to date\n"
     assert place.command("db", "status").returncode == 0

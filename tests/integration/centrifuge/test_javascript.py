@@ -152,6 +152,7 @@ def test_what_was_missed_is_recovered(node: str, gateway: GatewayProcess, channe
     ]
 
 
+@pytest.mark.long
 def test_a_restarted_replica_costs_no_message(node: str, tmp_path: Path, channel: str) -> None:
     token = make_token("paula", "publisher")
     with (

@@ -67,7 +67,10 @@ def gateway(
         yield server, stack.enter_context(GatewayProcess(directory, redis_url=url))
 
 
-@pytest.mark.parametrize("gateway", [plain, socket, mutual_tls, valkey], indirect=True)
+LONG_VALKEY = pytest.param(valkey, marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("gateway", [plain, socket, mutual_tls, LONG_VALKEY], indirect=True)
 def test_messages_history_presence_and_tickets(
     gateway: tuple[RedisServer, GatewayProcess],
 ) -> None:
@@ -86,7 +89,7 @@ def test_messages_history_presence_and_tickets(
     assert GATEWAY_PASSWORD not in replica.log
 
 
-@pytest.mark.parametrize("gateway", [plain, valkey], indirect=True)
+@pytest.mark.parametrize("gateway", [plain, LONG_VALKEY], indirect=True)
 def test_a_redis_that_restarts_is_found_again(
     gateway: tuple[RedisServer, GatewayProcess],
 ) -> None:

@@ -158,6 +158,7 @@ def test_a_port_of_its_own_answers_that_and_nothing_else(directory: Path) -> Non
         assert call(process.http + "/metrics").status == 404
 
 
+@pytest.mark.long
 def test_who_asks_strangely_or_never_ends_is_cut_off(directory: Path) -> None:
     port = free_port()
     with GatewayProcess(directory, metrics_port=port):
@@ -176,6 +177,7 @@ def test_who_asks_strangely_or_never_ends_is_cut_off(directory: Path) -> None:
         wait_until(lambda: status_of(f"http://127.0.0.1:{port}/metrics") == 200, "it answers", 10)
 
 
+@pytest.mark.long
 def test_workers_each_have_a_port_and_the_shared_one_says_why_not(
     directory: Path, redis_server: RedisServer
 ) -> None:

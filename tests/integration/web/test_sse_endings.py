@@ -136,6 +136,7 @@ async def test_a_stream_is_told_before_its_token_expires_and_then_ends(directory
 
 
 @pytest.mark.parametrize("door", ["native", "asgi"])
+@pytest.mark.long
 async def test_a_stopping_replica_says_when_to_come_back_and_waits_for_no_stream(
     directory: Path, door: str
 ) -> None:
