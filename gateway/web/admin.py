@@ -11,6 +11,7 @@ from gateway.core.overview import CHANNELS_MAX, Overview
 from gateway.core.tokens.claims import is_name
 from gateway.domain.errors import NotFound
 from gateway.web.auth import Callers
+from gateway.web.document import answering
 from gateway.web.logins import swagger_login
 
 _CHANNELS = 50
@@ -114,7 +115,7 @@ class User(BaseModel):
 def router(overview: Overview, accounts: Accounts, callers: Callers) -> APIRouter:
     routes = APIRouter(prefix="/admin", tags=["operate"], dependencies=[swagger_login])
 
-    @routes.get("/overview", responses={200: {"model": Replicas}})
+    @routes.get("/overview", **answering(Replicas, 401, 403, 503))
     async def replicas(request: Request) -> JSONResponse:
         """How every replica is, and what each has counted. Needs the role `admin`.
 
@@ -124,7 +125,7 @@ def router(overview: Overview, accounts: Accounts, callers: Callers) -> APIRoute
         seen = await overview.replicas()
         return _json(answered_by=overview.replica, missing=seen.missing, replicas=seen.answers)
 
-    @routes.get("/channels", responses={200: {"model": Channels}})
+    @routes.get("/channels", **answering(Channels, 401, 403, 422, 503))
     async def channels(
         request: Request,
         pattern: Annotated[
@@ -141,7 +142,7 @@ def router(overview: Overview, accounts: Accounts, callers: Callers) -> APIRoute
         seen = await overview.channels(pattern, limit)
         return _json(missing=seen.missing, channels=seen.answers)
 
-    @routes.get("/users/{name:path}", responses={200: {"model": User}})
+    @routes.get("/users/{name:path}", **answering(User, 401, 403, 404, 422, 503))
     async def user(request: Request, name: str) -> JSONResponse:
         """A user's account, logins and connections, on all replicas. Needs the role `admin`.
 
