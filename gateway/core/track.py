@@ -58,13 +58,12 @@ class Track:
             self._asked = max(self._asked - excess, 0)
             return ()
         last, first, final = self.last, messages[0].position, messages[-1].position
-        if (
-            follows(last, first)
-            and final.offset - first.offset == len(messages) - 1
-            and final.epoch == first.epoch
+        if follows(last, first) and (
+            final is first
+            or (final.offset - first.offset == len(messages) - 1 and final.epoch == first.epoch)
         ):
             self.last = final
-            return self._handed_out(messages)
+            return messages if self._recent is None else self._handed_out(messages)
         return self._handed_out(self._sort_out(messages))
 
     def _sort_out(self, messages: Sequence[Message]) -> Sequence[Message]:

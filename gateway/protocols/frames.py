@@ -8,6 +8,9 @@ BINARY = 0x2
 CLOSE = 0x8
 PING = 0x9
 
+_HEAD_16 = struct.Struct("!BBH").pack
+_HEAD_64 = struct.Struct("!BBQ").pack
+
 REASON_BYTES_MAX = 123  # RFC 6455 section 5.5: a control frame carries 125 bytes, 2 are the code
 
 
@@ -16,8 +19,8 @@ def frame(opcode: int, payload: bytes) -> bytes:
     if length < 126:
         return bytes((0x80 | opcode, length)) + payload
     if length < 1 << 16:
-        return struct.pack("!BBH", 0x80 | opcode, 126, length) + payload
-    return struct.pack("!BBQ", 0x80 | opcode, 127, length) + payload
+        return _HEAD_16(0x80 | opcode, 126, length) + payload
+    return _HEAD_64(0x80 | opcode, 127, length) + payload
 
 
 def payloads_of(frames: bytes) -> Iterator[bytes]:

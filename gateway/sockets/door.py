@@ -61,8 +61,10 @@ class FrameWire:
         self._frame_of = frame_of
 
     def encode(self, messages: Sequence[Message]) -> bytes:
+        if len(messages) == 1:  # mostly, where there are many channels
+            return self._frame_of(encode_message(self._format, messages[0]))
         return b"".join(
-            self._frame_of(encode_message(self._format, message)) for message in messages
+            [self._frame_of(encode_message(self._format, message)) for message in messages]
         )
 
     def gap(self, channel: str, gap: Gap) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, TypeAlias, cast
 
 import hiredis
 
@@ -13,16 +13,14 @@ from gateway.adapters.redis.slots import slot_of
 _CHANNELS_PER_COMMAND = 512
 _NOT_HERE = ("MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN")
 
+Payload: TypeAlias = tuple[str, bytes]
+"""The topic, and what came on it. No class of its own: one is made for every message."""
+
 logger = logging.getLogger(__name__)
 
 
 class LinkLost(Exception):
     """The connection ended or answered with an error; the text is safe to log."""
-
-
-class Payload(NamedTuple):
-    topic: str
-    data: bytes
 
 
 class LinkListener:
@@ -47,6 +45,8 @@ class Link(asyncio.Protocol):
     redis-py's pub/sub costs ten times as much per message, spins the event loop after a
     kernel time-out, and never notices a peer that went silent.
     """
+
+    _message = b"message"
 
     def __init__(self, listener: LinkListener, clock: Callable[[], float]) -> None:
         self._listener = listener
@@ -76,10 +76,15 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard = self._clock()
         payloads: list[Payload] = []
+        next_reply, kind = self._reader.gets, self._message
         try:
             self._reader.feed(data)
-            while (reply := self._reader.gets()) is not False:
-                self._take(reply, payloads)
+            while (reply := next_reply()) is not False:
+                # Nearly everything is a message; a call for each would be a tenth of its cost.
+                if type(reply) is list and len(reply) == 3 and reply[0] == kind:
+                    payloads.append((reply[1].decode(), reply[2]))
+                else:
+                    self._take(reply, payloads)
         except (hiredis.HiredisError, UnicodeDecodeError) as error:
             self._fail(f"a reply that cannot be read: {type(error).__name__}")
         if payloads:
@@ -94,7 +99,7 @@ class Link(asyncio.Protocol):
         elif isinstance(reply, list) and len(reply) == 3:
             kind, topic, value = reply
             if kind == b"message":
-                payloads.append(Payload(topic.decode(), value))
+                payloads.append((topic.decode(), value))
             elif topic is not None:
                 self._listener.confirmed(topic.decode(), kind == b"subscribe")
 
@@ -110,6 +115,8 @@ class ShardedLink(Link):
     One command is for one topic, for topics of several slots cannot stand in one. An error does
     not say which command it answers, so the commands without an answer stand in a row.
     """
+
+    _message = b"smessage"
 
     def __init__(
         self, listener: LinkListener, clock: Callable[[], float], unsharded: Collection[str]
@@ -131,10 +138,7 @@ class ShardedLink(Link):
 
     def _take(self, reply: Any, payloads: list[Payload]) -> None:
         if isinstance(reply, list) and len(reply) == 3:
-            kind, topic, value = reply
-            if kind == b"smessage":
-                payloads.append(Payload(topic.decode(), value))
-                return
+            kind, topic, _ = reply
             if kind in (b"ssubscribe", b"sunsubscribe"):
                 self._answered(kind[1:].decode().upper(), topic.decode())
                 return

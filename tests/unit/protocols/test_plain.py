@@ -99,6 +99,11 @@ def test_the_payload_of_a_text_is_the_text(text: str) -> None:
     assert payload_of(orjson.dumps(text)) == text.encode()
 
 
+@pytest.mark.parametrize("data", [b'"a"', b'"a" ', b'"\\u0061"'])
+def test_however_a_text_is_written_its_payload_is_the_same(data: bytes) -> None:
+    assert payload_of(data) == b"a"
+
+
 @given(values.filter(lambda value: not isinstance(value, str)))
 def test_the_payload_of_anything_else_is_its_json(value: Any) -> None:
     assert payload_of(orjson.dumps(value)) == orjson.dumps(value)

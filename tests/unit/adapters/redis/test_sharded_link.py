@@ -27,7 +27,7 @@ class Diary(LinkListener):
         self.entries: list[tuple[str, object]] = []
 
     def received(self, payloads: Sequence[Payload]) -> None:
-        self.entries += [("received", (payload.topic, payload.data)) for payload in payloads]
+        self.entries += [("received", payload) for payload in payloads]
 
     def confirmed(self, topic: str, is_subscribed: bool) -> None:
         self.entries.append(("on" if is_subscribed else "off", topic))
