@@ -1,22 +1,19 @@
 """The meeting point of sessions and broker: who may, who listens, and what goes out."""
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
 
+from gateway.core.delivery import Delivery, Traced
 from gateway.core.limits import RateLimit
-from gateway.core.metrics import LATENCY_SECONDS, Histogram
 from gateway.core.outages import Outages
 from gateway.core.past import Past
 from gateway.core.publishing import PUBLISHED, Publishing
 from gateway.core.repair import Repairs
 from gateway.core.subscriber import Subscriber, Wire
-from gateway.core.track import Gap, Start, Track, is_behind
+from gateway.core.track import Start, Track, is_behind
 from gateway.domain.channels import check_channel
 from gateway.domain.errors import Denied, GatewayError
 from gateway.domain.history import History, HistoryQuery
@@ -26,22 +23,6 @@ from gateway.domain.subscriptions import Subscriptions
 from gateway.ports.broker import Broker, Concerns
 
 _RELEASE_TICK_SECONDS = 0.25
-
-Traced: TypeAlias = Callable[[str, Sequence[Message], int], None]
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Counts:
-    """Totals since the start of this replica."""
-
-    received: int = 0
-    delivered: int = 0
-    bytes: int = 0  # that were written for these
-    latency: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
-    write_failures: int = 0
-    gaps_announced: int = 0
 
 
 class Hub:
@@ -63,7 +44,6 @@ class Hub:
         traced: Traced | None = None,
     ) -> None:
         """``traced`` is told what has been written, and to how many."""
-        self._traced = traced
         self._broker = broker
         self._past = past or broker
         self._permissions = permissions
@@ -79,9 +59,10 @@ class Hub:
         # has left: the confirmation would then mark a channel as held that is not.
         self._opening: Counter[str] = Counter()
         self._tracks: dict[str, Track] = {}
-        self._repairs = Repairs(broker, self._tracks, self._write, self._announce)
+        self._delivery = Delivery(self._subscriptions, traced)
+        self.counts = self._delivery.counts
+        self._repairs = Repairs(broker, self._tracks, self._delivery.write, self._delivery.announce)
         self._outages = Outages(self.notify, lambda: self._held)
-        self.counts = Counts()
 
     async def subscribe(
         self,
@@ -189,8 +170,12 @@ class Hub:
         return count
 
     def listeners(self, channel: str) -> list[Subscriber]:
-        """Everybody here who listens; a copy."""
-        return [one for group in self._subscriptions.audience(channel).values() for one in group]
+        """`Delivery.listeners`."""
+        return self._delivery.listeners(channel)
+
+    def notify(self, channel: str, notice_of: Callable[[Wire], bytes]) -> None:
+        """`Delivery.notify`."""
+        self._delivery.notify(channel, notice_of)
 
     def audience_sizes(self) -> dict[str, int]:
         """Every channel that somebody here listens to, and how many do."""
@@ -236,7 +221,7 @@ class Hub:
             if track is None:
                 continue  # nobody here listens any more
             if ready := track.take(batch):
-                self._write(channel, ready)
+                self._delivery.write(channel, ready)
             if track.is_parking:
                 self._repairs.want(channel)
 
@@ -250,64 +235,6 @@ class Hub:
     def disconnected(self, concerns: Concerns) -> None:
         """Publishing fails by itself now; those who listen have to be told."""
         self._outages.began(concerns)
-
-    def _write(self, channel: str, messages: Sequence[Message]) -> int:
-        counts, before, everybody = self.counts, self.counts.bytes, 0
-        # Copies, because a write that gives up on its socket changes the audience.
-        for wire, subscribers in tuple(self._subscriptions.audience(channel).items()):
-            sockets, batch = len(subscribers), wire.encode(messages)
-            self._write_all(tuple(subscribers), batch)
-            everybody += sockets
-            counts.delivered += sockets * len(messages)
-            counts.bytes += sockets * len(batch)
-        # Once per batch, and of the message that waited longest. A publisher's clock that is
-        # ahead of ours would make it negative.
-        counts.latency.observe(max(time.time() - messages[0].time, 0.0))
-        if self._traced is not None:
-            self._traced(channel, messages, everybody)
-        return counts.bytes - before
-
-    def _announce(self, channel: str, gap: Gap) -> None:
-        self.counts.gaps_announced += 1
-        logger.warning("messages of %s are lost: %s", channel, gap)
-        self.notify(channel, lambda wire: wire.gap(channel, gap))
-        for subscriber in self.listeners(channel):
-            subscriber.missed(gap)
-
-    def notify(self, channel: str, notice_of: Callable[[Wire], bytes]) -> None:
-        """Write a notice to everybody here who listens and whose wire has words for it."""
-        for wire, subscribers in tuple(self._subscriptions.audience(channel).items()):
-            if notice := notice_of(wire):
-                self._write_all(tuple(subscribers), notice)
-
-    def _write_all(self, subscribers: tuple[Subscriber, ...], batch: bytes) -> None:
-        size = len(batch)
-        remaining = iter(subscribers)
-        while True:
-            try:
-                for subscriber in remaining:
-                    # Mostly the kernel's `send`: a method of ours around it, and what that
-                    # touches in memory, would be an eighth of a delivery.
-                    sent = subscriber.write(batch)
-                    if sent != size and sent is not None:
-                        subscriber.write_rest(batch[sent:])
-                return
-            except OSError:  # full, or broken: the socket knows what to do about both
-                self._write_rest(subscriber, batch)
-            except Exception:
-                # One broken socket must not cost the others their message; the iterator goes
-                # on behind it, and the loop costs nothing while nobody fails.
-                self._failed()
-
-    def _write_rest(self, subscriber: Subscriber, rest: bytes) -> None:
-        try:
-            subscriber.write_rest(rest)
-        except Exception:
-            self._failed()
-
-    def _failed(self) -> None:
-        self.counts.write_failures += 1
-        logger.exception("a socket failed while a message was written to it")
 
     async def run(self) -> None:
         """Repair channels, and release them a moment after their last subscriber has left."""

@@ -23,10 +23,11 @@ from gateway.protocols.answers import with_safe
 from gateway.protocols.frames import payloads_of
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, TOO_BIG, closing_of
-from gateway.sockets.door import FRAME_WIRES, PATH_PREFIX, Door, channel_of, chosen_subprotocol
+from gateway.sockets.door import PATH_PREFIX, Door, channel_of, chosen_subprotocol
 from gateway.sockets.http import error_response
 from gateway.sockets.log import ABNORMAL
 from gateway.sockets.outbox import Outbox
+from gateway.sockets.wires import FRAME_WIRES
 
 _ANSWERS_MAX = 1000
 

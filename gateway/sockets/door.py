@@ -22,7 +22,7 @@ from gateway.core.session import Session
 from gateway.core.tasks import Tasks
 from gateway.core.tickets import TicketOffice
 from gateway.core.tokens import TokenVerifier
-from gateway.core.track import Gap, Start
+from gateway.core.track import Start
 from gateway.core.wheel import Wheel
 from gateway.domain.channels import check_channel
 from gateway.domain.errors import (
@@ -33,14 +33,14 @@ from gateway.domain.errors import (
     LimitReached,
     Unavailable,
 )
-from gateway.domain.messages import Message, Position
+from gateway.domain.messages import Position
 from gateway.domain.namespaces import Namespaces, SlowConsumer
 from gateway.domain.principal import Principal
-from gateway.protocols.compression import compressed_text_frame, negotiate
+from gateway.protocols.compression import negotiate
 from gateway.protocols.credentials import SUBPROTOCOL, check_origin, find_token, subprotocols
-from gateway.protocols.frames import count_frames, last_frame, text_frame
+from gateway.protocols.frames import count_frames, last_frame
 from gateway.protocols.hosts import WRONG_HOST, Hosts
-from gateway.protocols.plain import Format, encode_message, encode_notice
+from gateway.protocols.plain import Format, encode_notice
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.log import ABNORMAL, SocketLog
 from gateway.sockets.outbox import Outbox
@@ -51,46 +51,6 @@ logger = logging.getLogger(__name__)
 
 _CROWD_NOTE_SECONDS = 10
 _PARAMETERS = {"token", "ticket", "format", "since", "history"}
-
-
-class FrameWire:
-    """Messages of one format as WebSocket frames, joined into one write."""
-
-    def __init__(self, format: Format, frame_of: Callable[[bytes], bytes]) -> None:
-        self._format = format
-        self._frame_of = frame_of
-
-    def encode(self, messages: Sequence[Message]) -> bytes:
-        if len(messages) == 1:  # mostly, where there are many channels
-            return self._frame_of(encode_message(self._format, messages[0]))
-        return b"".join(
-            [self._frame_of(encode_message(self._format, message)) for message in messages]
-        )
-
-    def gap(self, channel: str, gap: Gap) -> bytes:
-        return text_frame(encode_gap(channel, gap)) if self._format is Format.JSON else b""
-
-    def caught_up(self, channel: str, position: Position) -> bytes:
-        if self._format is not Format.JSON:
-            return b""
-        return text_frame(encode_caught_up(channel, position))
-
-    def notice(self, kind: str, **fields: object) -> bytes:
-        return text_frame(encode_notice(kind, **fields)) if self._format is Format.JSON else b""
-
-
-def encode_gap(channel: str, gap: Gap) -> bytes:
-    since, next = str(gap.after), str(gap.before)
-    return encode_notice("gap", channel=channel, reason=gap.reason, since=since, next=next)
-
-
-def encode_caught_up(channel: str, position: Position) -> bytes:
-    epoch, offset = position
-    return encode_notice("caught_up", channel=channel, epoch=epoch, offset=offset)
-
-
-FRAME_WIRES = {format: FrameWire(format, text_frame) for format in Format}
-COMPRESSED_WIRES = {format: FrameWire(format, compressed_text_frame) for format in Format}
 
 
 class Admission(NamedTuple):

@@ -12,7 +12,7 @@ from gateway.protocols.event_stream import (
     retry_after,
 )
 from gateway.protocols.plain import Format, encode_notice
-from gateway.sockets.door import encode_caught_up, encode_gap
+from gateway.sockets.wires import encode_caught_up, encode_gap
 
 _NOWHERE = str(Position("unknown", 0))
 

@@ -17,9 +17,7 @@ from gateway.domain.principal import Principal
 from gateway.protocols.upgrade import BadUpgrade, Upgrade, accept_upgrade, parse_upgrade
 from gateway.sockets.centrifuge import CentrifugeSocket
 from gateway.sockets.door import (
-    COMPRESSED_WIRES,
     DOOR,
-    FRAME_WIRES,
     PATH_PREFIX,
     Admission,
     Door,
@@ -30,6 +28,7 @@ from gateway.sockets.flavours import CLIENT_PATH, client_subprotocol
 from gateway.sockets.hardened import HardenedWebSockets
 from gateway.sockets.http import error_response
 from gateway.sockets.live import LiveSocket
+from gateway.sockets.wires import COMPRESSED_WIRES, FRAME_WIRES
 
 
 class NativeSocket(LiveSocket):

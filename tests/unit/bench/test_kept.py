@@ -25,7 +25,7 @@ from gateway.domain.messages import Message, Position, Publication
 from gateway.domain.namespaces import Namespace, Namespaces
 from gateway.protocols.plain import Format, encode_json
 from gateway.settings import Settings
-from gateway.sockets.door import FRAME_WIRES
+from gateway.sockets.wires import FRAME_WIRES
 
 
 class RecordingPipe:

@@ -8,7 +8,7 @@ from gateway.core.outages import Outages
 from gateway.core.subscriber import Wire
 from gateway.ports.broker import all_channels
 from gateway.protocols.plain import Format
-from gateway.sockets.door import FRAME_WIRES
+from gateway.sockets.wires import FRAME_WIRES
 
 
 class Listeners:
