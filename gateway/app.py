@@ -53,7 +53,7 @@ from gateway.replica import Gateway
 from gateway.settings import Settings, SocketDoor
 from gateway.signing import make_api_keys, make_issuer, make_keepers, make_verifier, signing_secret
 from gateway.sockets.asgi import socket_route
-from gateway.sockets.asgi_centrifuge import client_route
+from gateway.sockets.asgi_centrifuge import client_routes
 from gateway.sockets.door import DOOR, Door
 from gateway.sockets.emulation import ClientRequests
 from gateway.sockets.log import SocketLog
@@ -381,7 +381,7 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
         )
     )
     app.router.routes.append(socket_route(gateway.door))
-    app.router.routes.append(client_route(gateway.door))
+    app.router.routes += client_routes(gateway.door)
     app.router.routes += ClientRequests(gateway.door, gateway.emulation).routes()
     app.include_router(sse.router(partial(EventStream, gateway.door)))
     app.include_router(

@@ -12,35 +12,42 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import CONNECT_SECONDS
+from gateway.core.centrifuge.one_way import OneWayClient
+from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.refusals import disconnect_of
 from gateway.domain.errors import GatewayError
 from gateway.protocols.centrifuge import codes
+from gateway.protocols.centrifuge.codes import Disconnect
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.asgi import deny, headers_of, query_of
 from gateway.sockets.door import Door
 from gateway.sockets.flavours import (
-    CLIENT_PATH,
-    JSON_FLAVOUR,
+    CLIENT_PATHS,
     NO_PROTOBUF,
+    ONE_WAY_PATH,
     client_subprotocol,
     flavour_of,
+    json_flavour,
+    pings_of,
+    words_in,
 )
 from gateway.sockets.queued import QueuedSocket
 
 
-def client_route(door: Door) -> WebSocketRoute:
-    return WebSocketRoute(CLIENT_PATH, AsgiClientDoor(door), name="clients")
+def client_routes(door: Door) -> list[WebSocketRoute]:
+    return [WebSocketRoute(path, AsgiClientDoor(door, path)) for path in sorted(CLIENT_PATHS)]
 
 
 class AsgiClientDoor:
     """An ASGI application for the scope type ``websocket``."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, path: str) -> None:
         self._door = door
+        self._path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         door = self._door
-        upgrade = Upgrade(CLIENT_PATH, query_of(scope), headers_of(scope))
+        upgrade = Upgrade(self._path, query_of(scope), headers_of(scope))
         await receive()  # websocket.connect
         if refusal := door.head_refusal(upgrade.headers):
             await deny(*refusal, scope, receive, send)
@@ -61,11 +68,11 @@ class AsgiClientSocket(QueuedSocket):
     async def serve(self, upgrade: Upgrade) -> None:
         door = self._door
         accept = {"type": "websocket.accept", "subprotocol": client_subprotocol(upgrade)}
-        is_pinged_by_frames = upgrade.query.get("cf_ws_frame_ping_pong") == ["true"]
         flavour = flavour_of(upgrade)
-        wire = (flavour or JSON_FLAVOUR).messages
+        wire, pings = (flavour or json_flavour(upgrade)).messages, pings_of(upgrade)
         self._is_binary = flavour is not None and flavour.is_binary
-        self._client = Client(door.clients, self, wire, is_pinged_by_frames=is_pinged_by_frames)
+        kind = OneWayClient if upgrade.path == ONE_WAY_PATH else Client
+        self._client = kind(door.clients, self, wire, pings=pings)
         door.counts.joining += 1
         try:
             door.wheel.schedule(self, door.wheel.now() + CONNECT_SECONDS)
@@ -79,6 +86,11 @@ class AsgiClientSocket(QueuedSocket):
                 if flavour is None:
                     code, reason = codes.INAPPROPRIATE_PROTOCOL
                     self._reject(code, f"{reason}: {NO_PROTOBUF}")
+                elif (words := words_in(upgrade)) and not door.token_in_url_allowed:
+                    code, reason = codes.DENIED
+                    self._reject(code, f"{reason}: a token in the URL is turned off here")
+                elif words:
+                    await self._client.carry_out(*self._client.take(words))
             await self._talk()
         finally:
             door.wheel.discard(self)
@@ -111,7 +123,7 @@ class AsgiClientSocket(QueuedSocket):
             said = event.get("text")
             if said is None:
                 said = event["bytes"]
-            if client.is_pinged_by_frames:
+            if client.pings.has_frames:
                 client.heard()
             self.is_reading_paused = True
             try:
@@ -131,10 +143,18 @@ class AsgiClientSocket(QueuedSocket):
                     continue
                 # What is being sent still waits: it is taken off when the server has it.
                 payload = self._backlog.first()
-                said = {"bytes": payload} if self._is_binary else {"text": payload.decode()}
-                await self._send({"type": "websocket.send", **said})
+                await self._send_all(payload)
                 if self._backlog and self._backlog.first() is payload:
                     self._backlog.take()
+
+    async def _send_all(self, payload: bytes) -> None:
+        if self._is_binary:
+            await self._send({"type": "websocket.send", "bytes": payload})
+            return
+        text = payload.decode()
+        # Who has no library of the protocol reads one object a message.
+        for each in text.split("\n") if self._client.is_one_way else (text,):
+            await self._send({"type": "websocket.send", "text": each})
 
     async def _say_goodbye(self, writing: "asyncio.Task[None]") -> None:
         assert self._closing is not None
@@ -143,12 +163,15 @@ class AsgiClientSocket(QueuedSocket):
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(self._door.close_timeout_seconds):
                 await asyncio.wait([writing])
+                if farewell := self._client.farewell(Disconnect(code, reason)):
+                    await self._send_all(farewell)
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
     # Called by the client.
 
     def ping(self) -> None:
-        if self._client.is_pinged_by_frames:
+        pings = self._client.pings
+        if pings.has_frames:
             self._client.heard()  # the server pings, and ends who does not answer
-        else:
+        if pings is not Pings.FRAMES:
             super().ping()

@@ -14,6 +14,8 @@ from websockets.extensions import Extension
 
 from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import CONNECT_SECONDS
+from gateway.core.centrifuge.one_way import OneWayClient
+from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.refusals import disconnect_of
 from gateway.core.centrifuge.subscription import Subscription
 from gateway.domain.errors import GatewayError
@@ -25,7 +27,15 @@ from gateway.protocols.frames import PING_FRAME, close_frame
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.backlog import Backlog
 from gateway.sockets.door import Door
-from gateway.sockets.flavours import JSON_FLAVOUR, NO_PROTOBUF, Flavour, flavour_of
+from gateway.sockets.flavours import (
+    NO_PROTOBUF,
+    ONE_WAY_PATH,
+    Flavour,
+    flavour_of,
+    json_flavour,
+    pings_of,
+    words_in,
+)
 from gateway.sockets.inbox import Inbox
 from gateway.sockets.live import direct_send
 from gateway.sockets.log import ABNORMAL
@@ -85,7 +95,7 @@ class CentrifugeSocket(asyncio.Protocol):
         self._server_state.connections.add(cast(Any, self))
         self._address = door.address_of(transport.get_extra_info("peername"), upgrade.headers)
         flavour = flavour_of(upgrade)
-        self._set_out(extensions, upgrade, flavour or JSON_FLAVOUR)
+        self._set_out(extensions, upgrade, flavour or json_flavour(upgrade))
         transport.write(response)
         door.counts.joining += 1
         try:
@@ -96,6 +106,11 @@ class CentrifugeSocket(asyncio.Protocol):
         else:
             if flavour is None:
                 self._reject(codes.INAPPROPRIATE_PROTOCOL, NO_PROTOBUF)
+            elif words := words_in(upgrade):
+                if door.token_in_url_allowed:
+                    self._take(self._client.take(words))
+                else:
+                    self._reject(codes.DENIED, "a token in the URL is turned off here")
 
     def _set_out(self, extensions: Sequence[Extension], upgrade: Upgrade, flavour: Flavour) -> None:
         door = self._door
@@ -105,9 +120,9 @@ class CentrifugeSocket(asyncio.Protocol):
             # Whatever does not fit into the kernel pauses us: then nothing can overtake it.
             self._transport.set_write_buffer_limits(high=0)
         self._frame_of = flavour.frame_of
-        wire = flavour.compressed_frames if extensions else flavour.frames
-        is_pinged_by_frames = upgrade.query.get("cf_ws_frame_ping_pong") == ["true"]
-        self._client = Client(door.clients, self, wire, is_pinged_by_frames=is_pinged_by_frames)
+        wire, pings = flavour.compressed_frames if extensions else flavour.frames, pings_of(upgrade)
+        kind = OneWayClient if upgrade.path == ONE_WAY_PATH else Client
+        self._client = kind(door.clients, self, wire, pings=pings)
         door.wheel.schedule(self, door.wheel.now() + CONNECT_SECONDS)
 
     def _reject(self, why: Disconnect, detail: str) -> None:
@@ -118,7 +133,7 @@ class CentrifugeSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         client = self._client
-        if client.is_pinged_by_frames:
+        if client.pings.has_frames:
             client.heard()
         incoming = self._reader.read(data)
         binaries = iter(incoming.binaries)
@@ -180,7 +195,10 @@ class CentrifugeSocket(asyncio.Protocol):
 
     def ping(self) -> None:
         client = self._client
-        self._transport.write(PING_FRAME if client.is_pinged_by_frames else client.wire.ping)
+        if client.pings.has_frames:
+            self._transport.write(PING_FRAME)
+        if client.pings is not Pings.FRAMES:
+            self._transport.write(client.wire.ping)
 
     def enter(self) -> None:
         self._door.enter_client(self._client, self._address)
@@ -218,7 +236,8 @@ class CentrifugeSocket(asyncio.Protocol):
             self._inbox.clear()  # it may not say anything anymore
         while backlog and code != codes.SLOW.code:
             self._transport.write(backlog.take())
-        self._transport.write(close_frame(code, reason))
+        farewell = self._client.farewell(Disconnect(code, reason))
+        self._transport.write(farewell + close_frame(code, reason))
         self._end_soon()
 
     # Slow readers.

@@ -13,11 +13,12 @@ from starlette.types import Receive, Scope, Send
 from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import CONNECT_SECONDS
 from gateway.core.centrifuge.emulation import Emulation, Outcome
+from gateway.core.centrifuge.one_way import OneWayClient
+from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.wire import ClientWire
 from gateway.domain.errors import GatewayError
 from gateway.protocols.centrifuge import codes
 from gateway.protocols.centrifuge.codes import Disconnect
-from gateway.sockets.asgi import headers_of
 from gateway.sockets.door import Door
 from gateway.sockets.http import CONNECTION, Connection
 from gateway.sockets.inbox import Inbox
@@ -33,6 +34,7 @@ class Form:
     wire: ClientWire
     media_type: bytes
     first: bytes = b""
+    is_one_way: bool = False
 
 
 class ClientStream(QueuedSocket, Response):
@@ -61,8 +63,12 @@ class ClientStream(QueuedSocket, Response):
             door.count_refusal(refusal)  # the application answers it, and logs what it answers
             raise
         self._connection = scope.get("state", {}).get(CONNECTION)
-        entrance = self._emulation.open(self.hear)
-        self._client = Client(door.clients, self, self._form.wire, entrance=entrance)
+        wire, pings, entrance = self._form.wire, Pings.UNANSWERED, None
+        if self._form.is_one_way:
+            self._client = OneWayClient(door.clients, self, wire, pings=pings)
+        else:
+            entrance = self._emulation.open(self.hear)
+            self._client = Client(door.clients, self, wire, pings=pings, entrance=entrance)
         self._inbox = Inbox(self._carry_out, self._fail, self, door.tasks)
         door.counts.joining += 1
         try:
@@ -70,7 +76,8 @@ class ClientStream(QueuedSocket, Response):
         finally:
             if self._connection is not None:
                 self._connection.on_shutdown = None
-            self._emulation.close(entrance)
+            if entrance is not None:
+                self._emulation.close(entrance)
             door.wheel.discard(self)
             self._leave()
 
@@ -112,8 +119,7 @@ class ClientStream(QueuedSocket, Response):
         watching = door.tasks.start(self._watch(receive), "watch")
         try:
             async with self._patience:
-                headers = self._head(headers_of(scope).get("origin"))
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.start", "status": 200, "headers": self._head()})
                 if self._form.first:
                     await self._send_on(send, self._form.first)
                 self.hear(self._first_words)
@@ -128,12 +134,11 @@ class ClientStream(QueuedSocket, Response):
         finally:
             watching.cancel()
 
-    def _head(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+    def _head(self) -> list[tuple[bytes, bytes]]:
         return [
             (b"content-type", self._form.media_type),
             (b"cache-control", b"no-store, no-transform"),
             (b"x-accel-buffering", b"no"),  # or nginx would keep small events until there are more
-            *readable_by(origin),
         ]
 
     async def _watch(self, receive: Receive) -> None:
@@ -190,10 +195,3 @@ class ClientStream(QueuedSocket, Response):
             self._cut(0)
             return 0
         return super().tick(now)
-
-
-def readable_by(origin: str | None) -> list[tuple[bytes, bytes]]:
-    """A page of another origin that may connect may also read; no cookie counts here."""
-    if origin is None:
-        return []
-    return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"origin")]

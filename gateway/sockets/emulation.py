@@ -1,22 +1,25 @@
 """The requests of clients of the Centrifuge protocol that have no WebSocket."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.core.centrifuge.emulation import Emulation, Entrance
 from gateway.core.centrifuge.wire import ClientWire
 from gateway.domain.errors import InvalidRequest, TooBig
 from gateway.protocols.centrifuge.json import JSON
+from gateway.protocols.centrifuge.one_way import ONE_WAY_JSON
 from gateway.sockets.asgi import headers_of, query_of
-from gateway.sockets.centrifuge_http import ClientStream, Form, readable_by
+from gateway.sockets.centrifuge_http import ClientStream, Form
 from gateway.sockets.door import Door
 
 _NAME_MAX = 100
-_PREFLIGHT_SECONDS = b"600"
+_PREFLIGHT_SECONDS = "600"
 
 
 def _as_events(payload: bytes) -> bytes:
@@ -31,6 +34,8 @@ def _as_lines(payload: bytes) -> bytes:
 # empty line would do, but a reader in use loses what follows one that comes alone.)
 EVENTS = Form(ClientWire(JSON, _as_events), b"text/event-stream", b":\n\n")
 LINES = Form(ClientWire(JSON, _as_lines), b"application/json")
+ONE_WAY_EVENTS = Form(ClientWire(ONE_WAY_JSON, _as_events), EVENTS.media_type, b":\n\n", True)
+ONE_WAY_LINES = Form(ClientWire(ONE_WAY_JSON, _as_lines), LINES.media_type, is_one_way=True)
 
 
 class ClientRequests:
@@ -42,8 +47,10 @@ class ClientRequests:
 
     def routes(self) -> list[Route]:
         return [
-            self._route("/connection/sse", self._events, "GET", "POST"),
-            self._route("/connection/http_stream", self._lines, "POST"),
+            self._route("/connection/sse", partial(self._first, EVENTS), "GET", "POST"),
+            self._route("/connection/http_stream", partial(self._first, LINES), "POST"),
+            self._route("/connection/uni_sse", partial(self._first, ONE_WAY_EVENTS), "GET", "POST"),
+            self._route("/connection/uni_http_stream", partial(self._first, ONE_WAY_LINES), "POST"),
             self._route("/emulation", self._emulate, "POST"),
         ]
 
@@ -51,36 +58,49 @@ class ClientRequests:
         self, path: str, answer: Callable[[Request], Awaitable[Response]], *methods: str
     ) -> Route:
         async def checked(request: Request) -> Response:
-            headers = headers_of(request.scope)
-            if refusal := self._door.origin_refusal(headers):
+            if refusal := self._door.origin_refusal(headers_of(request.scope)):
                 raise refusal
-            if request.method == "OPTIONS":
-                return _preflight(headers.get("origin"), methods)
-            return await answer(request)
+            return _preflight(methods) if request.method == "OPTIONS" else await answer(request)
 
         route = Route(path, checked, methods=[*methods, "OPTIONS"])
         # Starlette adds it to GET, and it would begin a stream that nobody gets.
         route.methods = {*methods, "OPTIONS"}
+        route.app = self._readable(route.app)
         return route
 
-    async def _events(self, request: Request) -> Response:
+    def _readable(self, app: ASGIApp) -> ASGIApp:
+        """A page of another origin that may connect may also read, be it why it was refused.
+
+        No cookie counts here.
+        """
+
+        async def readable(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = headers_of(scope)
+            origin = headers.get("origin")
+
+            async def send_readable(message: Message) -> None:
+                if message["type"] == "http.response.start" and origin is not None:
+                    allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
+                    message["headers"] = [*message["headers"], allowed, (b"vary", b"origin")]
+                await send(message)
+
+            is_foreign = origin is None or self._door.origin_refusal(headers) is not None
+            await app(scope, receive, send if is_foreign else send_readable)
+
+        return readable
+
+    async def _first(self, form: Form, request: Request) -> Response:
         """What is said first is in the URL, as an ``EventSource`` can say it, or in the body."""
         if request.method == "POST":
-            return await self._stream(request, EVENTS)
+            self._door.check_room()  # before its body is read
+            body = await _body(request, self._door.message_bytes_max)
+            return self._begin(request, form, _text(body))
         if not self._door.token_in_url_allowed:
             raise InvalidRequest("a token in the URL is turned off here; use POST")
         words = query_of(request.scope).get("cf_connect", [""])
         if len(words) != 1:
             raise InvalidRequest("cf_connect was given twice")
-        return self._begin(request, EVENTS, words[0])
-
-    async def _lines(self, request: Request) -> Response:
-        return await self._stream(request, LINES)
-
-    async def _stream(self, request: Request, form: Form) -> Response:
-        self._door.check_room()  # before its body is read
-        body = await _body(request, self._door.message_bytes_max)
-        return self._begin(request, form, _text(body))
+        return self._begin(request, form, words[0])
 
     def _begin(self, request: Request, form: Form, first_words: str) -> Response:
         scope = request.scope
@@ -95,22 +115,16 @@ class ClientRequests:
         if len(data.encode()) > most:
             raise TooBig(f"what a client says at once is at most {most} bytes")
         await self._emulation.hand_over(Entrance(session, node), data)
-        head = dict(_decoded(readable_by(headers_of(request.scope).get("origin"))))
-        return Response(status_code=204, headers=head)
+        return Response(status_code=204)
 
 
-def _preflight(origin: str | None, methods: tuple[str, ...]) -> Response:
-    head = [
-        *readable_by(origin),
-        (b"access-control-allow-methods", ", ".join(methods).encode()),
-        (b"access-control-allow-headers", b"content-type"),
-        (b"access-control-max-age", _PREFLIGHT_SECONDS),
-    ]
-    return Response(status_code=204, headers=dict(_decoded(head)))
-
-
-def _decoded(head: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head]
+def _preflight(methods: tuple[str, ...]) -> Response:
+    head = {
+        "Access-Control-Allow-Methods": ", ".join(methods),
+        "Access-Control-Allow-Headers": "content-type",
+        "Access-Control-Max-Age": _PREFLIGHT_SECONDS,
+    }
+    return Response(status_code=204, headers=head)
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -24,7 +24,7 @@ from gateway.sockets.door import (
     channel_of,
     chosen_subprotocol,
 )
-from gateway.sockets.flavours import CLIENT_PATH, client_subprotocol
+from gateway.sockets.flavours import CLIENT_PATHS, client_subprotocol
 from gateway.sockets.hardened import HardenedWebSockets
 from gateway.sockets.http import error_response
 from gateway.sockets.live import LiveSocket
@@ -82,7 +82,7 @@ class NativeSocket(LiveSocket):
         door: Door | None = self._app_state.get(DOOR)
         try:
             upgrade = parse_upgrade(head)
-            is_client = upgrade.path == CLIENT_PATH
+            is_client = upgrade.path in CLIENT_PATHS
             if door is None or not (is_client or upgrade.path.startswith(PATH_PREFIX)):
                 # uvicorn sets this object as the protocol when we return; not before that.
                 asyncio.get_running_loop().call_soon(self._pass_on, head)

@@ -156,6 +156,18 @@ def test_terminals_listen_and_publish(
         wait_until(lambda: f"[noticias] by {name}" in listener.printed, "it hears itself", SECONDS)
 
 
+def test_one_way_in_a_shell(fresh: GatewayProcess, directory: Path, token: str) -> None:
+    required("curl")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if shutil.which("websocat", path=path) is None:
+        missing("websocat", "its package is not for this system")
+    for number, name in enumerate(("curl", "websocat")):
+        code = at(fresh, program("One way, without a library", "sh", number))
+        with Listener(["sh", "-c", code], directory, TOKEN=token, PATH=path) as listener:
+            listener.hears(fresh, f"for {name}")
+            assert '"pub":' in listener.printed
+
+
 @pytest.mark.parametrize("section", ["Browser", "Browser without a library"])
 async def test_browser(windows: Windows, fresh: GatewayProcess, token: str, section: str) -> None:
     page = await windows.open(fresh.http)
@@ -173,6 +185,12 @@ async def test_event_source(windows: Windows, fresh: GatewayProcess) -> None:
     page = await windows.open(fresh.http)
     code = program("EventSource", "js")
     await _hears(page, fresh, code, username=person.name, password=PASSWORD)
+
+
+@pytest.mark.long
+async def test_one_way_event_source(windows: Windows, fresh: GatewayProcess, token: str) -> None:
+    page = await windows.open(fresh.http)
+    await _hears(page, fresh, program("One way, without a library", "js"), token=token)
 
 
 @pytest.mark.long
@@ -198,6 +216,7 @@ def test_no_program_of_the_page_goes_without_a_test() -> None:
     tested = {
         *("Browser", "Browser without a library", "EventSource", "React", "Node", "curl"),
         *("Python with centrifuge-python", "Python with websockets", "websocat", "wscat"),
+        "One way, without a library",
     }
     assert set(re.findall(r"^## (.*)", PAGE, re.M)) == tested
 

@@ -17,6 +17,7 @@ from itertools import groupby
 from gateway.core.centrifuge.clients import CONNECT_SECONDS, EXPIRY_GRACE_SECONDS, Clients
 from gateway.core.centrifuge.emulation import Entrance
 from gateway.core.centrifuge.handlers import HANDLERS, publish_all
+from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.refusals import Ending, Refusal, disconnect_of, error_of
 from gateway.core.centrifuge.socket import Socket
 from gateway.core.centrifuge.subscription import Subscription, nowhere
@@ -57,7 +58,7 @@ class Client:
         "entrance",
         "id",
         "info",
-        "is_pinged_by_frames",
+        "pings",
         "principal",
         "socket",
         "subscriptions",
@@ -65,6 +66,8 @@ class Client:
     )
 
     principal: Principal
+    is_one_way = False
+    """Whether it says who it is and to what it listens, and nothing more."""
 
     def __init__(
         self,
@@ -72,14 +75,14 @@ class Client:
         socket: Socket,
         wire: ClientWire,
         *,
-        is_pinged_by_frames: bool = False,
+        pings: Pings = Pings.ANSWERED,
         entrance: Entrance | None = None,
     ) -> None:
         """``entrance`` is where it says what it says, where its socket goes one way only."""
         self.clients = clients
         self.socket = socket
         self.wire = wire
-        self.is_pinged_by_frames = is_pinged_by_frames
+        self.pings = pings
         self.entrance = entrance
         self.id = ""
         self.info = b""
@@ -97,11 +100,6 @@ class Client:
     @property
     def is_gone(self) -> bool:
         return self._stage is Stage.GONE
-
-    @property
-    def answers_pings(self) -> bool:
-        """A request for each answer would cost more than it tells: TCP knows who is gone."""
-        return self.entrance is None
 
     # What arrives.
 
@@ -259,6 +257,10 @@ class Client:
             if not clients.attendance.is_handing_over:  # or it is about to be back elsewhere
                 clients.census.left(subscription)
 
+    def farewell(self, why: Disconnect) -> bytes:
+        """What goes out in front of the end of a WebSocket, whose close frame says why, too."""
+        return b""
+
     def end(self, error: GatewayError) -> None:
         """Close the connection for this reason."""
         self.disconnect(disconnect_of(error))
@@ -293,7 +295,7 @@ class Client:
             return 0
         if now >= self._ping_due:
             self._ping_due = now + self.clients.ping_interval_seconds
-            if self.answers_pings:
+            if self.pings is not Pings.UNANSWERED:
                 self._pinged = self._pinged or now
             self.socket.ping()
         return self._next() if self.is_live else 0

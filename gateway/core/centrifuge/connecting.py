@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.core.centrifuge.clients import CHANNELS_MAX
+from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.refusals import Ending, Refusal, disconnect_of
 from gateway.core.centrifuge.subscribing import open_channel, opened_for
 from gateway.core.centrifuge.subscription import Subscription
@@ -47,9 +48,14 @@ async def connect(client: "Client", command: Connect) -> None:
         client.enter(token)
     except GatewayError as refusal:
         raise Ending(disconnect_of(refusal)) from None
-    arrivals = [
-        _Arrival(client, channel, options) for channel, options in _wanted(client, token).items()
-    ]
+    wanted = _wanted(client, token)
+    arrivals = [_Arrival(client, channel, options) for channel, options in wanted.items()]
+    if client.is_one_way:
+        # It cannot ask for channels later on; these are its own wish, by its own rights.
+        asked = [channel for channel in command.subs if channel not in wanted]
+        arrivals += [_Arrival(client, _known(client, channel)) for channel in asked]
+    if len(arrivals) > CHANNELS_MAX:
+        raise Refusal(codes.LIMIT_EXCEEDED)
     try:
         await _open_all(arrivals, command)
         clients.check(client.principal)  # it may have been revoked while we waited
@@ -67,8 +73,7 @@ async def connect(client: "Client", command: Connect) -> None:
 def _go_live(
     client: "Client", command: Connect, token: ConnectionToken, arrivals: "list[_Arrival]"
 ) -> None:
-    clients = client.clients
-    is_pinged = not client.is_pinged_by_frames
+    clients, pings = client.clients, client.pings
     client.reply(
         command.id,
         ConnectResult(
@@ -77,8 +82,8 @@ def _go_live(
             expires=True,
             ttl=max(token.ends_at - int(time.time()), 1),
             subs={each.subscription.channel: each.result for each in arrivals},
-            ping=clients.ping_interval_seconds if is_pinged else 0,
-            pong=is_pinged and client.answers_pings,
+            ping=0 if pings is Pings.FRAMES else clients.ping_interval_seconds,
+            pong=pings is Pings.ANSWERED,
             session=client.entrance.session if client.entrance else "",
             node=client.entrance.node if client.entrance else "",
         ),
@@ -95,15 +100,17 @@ def _go_live(
 class _Arrival:
     """A channel on its way to a client; what it brings waits for the reply to `Connect`."""
 
-    def __init__(self, client: "Client", channel: str, options: ServerSub) -> None:
+    def __init__(self, client: "Client", channel: str, options: ServerSub | None = None) -> None:
+        """``options`` where it is the server that wants the client to be there."""
         self.subscription = Subscription(client, channel, is_server_side=True)
-        self.subscription.info = options.info
-        self.subscription.opened_for = opened_for(client.principal, channel)
+        if options is not None:
+            self.subscription.info = options.info
+            self.subscription.opened_for = opened_for(client.principal, channel)
         self.subscription.write = self._hold
         self.early: list[bytes] = []
         self.result = SubscribeResult()
         self.refusal: GatewayError | None = None
-        self._data = options.data
+        self._data = options.data if options else b""
 
     async def open(self, since: Position | None) -> None:
         try:
@@ -139,6 +146,10 @@ def _wanted(client: "Client", token: ConnectionToken) -> dict[str, ServerSub]:
         except (InvalidChannel, Denied):
             continue  # a name that is no part of a channel's, or a token made for other channels
         wanted.setdefault(channel, ServerSub())
-    if len(wanted) > CHANNELS_MAX:
-        raise Refusal(codes.LIMIT_EXCEEDED)
     return wanted
+
+
+def _known(client: "Client", channel: str) -> str:
+    if client.clients.namespaces.refuses(check_channel(channel)):
+        raise Refusal(codes.UNKNOWN_CHANNEL)
+    return channel

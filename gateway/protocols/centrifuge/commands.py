@@ -12,14 +12,18 @@ class BadCommand(Exception):
 
 
 class Connect(NamedTuple):
-    """``subs``: where the client is in channels that the server subscribed it to before."""
+    """``subs``: where the client is in channels that the server subscribed it to before.
+
+    Where the client says nothing else, these are the channels that it asks for, too; None: from
+    now on.
+    """
 
     id: int
     token: str = ""
     data: bytes = b""
     name: str = ""
     version: str = ""
-    subs: Mapping[str, Position] = {}
+    subs: Mapping[str, Position | None] = {}
 
 
 class Subscribe(NamedTuple):

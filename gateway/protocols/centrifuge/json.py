@@ -27,6 +27,10 @@ _NEVER: frozenset[str] = frozenset()
 
 
 class JsonCodec(Codec):
+    """``_before`` and ``_behind`` stand around every push."""
+
+    _before, _behind = b'{"push":', b"}"
+
     def decode(self, payload: str | bytes) -> list[Command]:
         if isinstance(payload, bytes):
             raise BadCommand("JSON goes in text frames")
@@ -36,21 +40,22 @@ class JsonCodec(Codec):
         return commands
 
     def reply(self, id: int, answer: Result | Error) -> bytes:
-        return orjson.dumps({"id": id, NAMES[type(answer)]: _object(answer)})
+        return orjson.dumps({"id": id, **self._named(answer)})
 
     def push(self, channel: str, push: Push) -> bytes:
         about = {"channel": channel} if channel else {}
-        return orjson.dumps({"push": {**about, NAMES[type(push)]: _object(push)}})
+        return self._before + orjson.dumps({**about, **self._named(push)}) + self._behind
 
     def publications(self, channel: str, messages: Sequence[Message]) -> bytes:
         # The data is embedded as it was published; it is made of one line.
-        return _pubs(channel, messages, (message.data for message in messages))
+        return self._pubs(channel, messages, (message.data for message in messages))
 
     def deltas(
         self, channel: str, messages: Sequence[Message], patches: Sequence[bytes | None]
     ) -> bytes:
         pairs = zip(messages, patches, strict=True)
-        return _pubs(channel, messages, (_text(message.data, patch) for message, patch in pairs))
+        texts = (_text(message.data, patch) for message, patch in pairs)
+        return self._pubs(channel, messages, texts)
 
     def joined(self, payloads: Sequence[bytes]) -> bytes:
         return b"\n".join(payloads)
@@ -59,16 +64,19 @@ class JsonCodec(Codec):
     def ping(self) -> bytes:
         return b"{}"
 
+    def _named(self, said: Result | Error | Push) -> dict[str, object]:
+        return {NAMES[type(said)]: _object(said)}
+
+    def _pubs(self, channel: str, messages: Sequence[Message], data: Iterable[bytes]) -> bytes:
+        head = b'%b{"channel":%b,"pub":{"data":' % (self._before, orjson.dumps(channel))
+        tail = b',"offset":%d%b%b%b}}' + self._behind
+        return b"\n".join(
+            head + each + tail % (message.position.offset, *_rest(message))
+            for message, each in zip(messages, data, strict=True)
+        )
+
 
 JSON: Final = JsonCodec()
-
-
-def _pubs(channel: str, messages: Sequence[Message], data: Iterable[bytes]) -> bytes:
-    head = b'{"push":{"channel":%b,"pub":{"data":' % orjson.dumps(channel)
-    return b"\n".join(
-        head + each + b',"offset":%d%b%b%b}}}' % (message.position.offset, *_rest(message))
-        for message, each in zip(messages, data, strict=True)
-    )
 
 
 def _text(data: bytes, patch: bytes | None) -> bytes:

@@ -63,7 +63,9 @@ def command_of(id: int, method: str, fields: Fields) -> Command:
 
 def _connect(id: int, fields: Fields) -> commands.Connect:
     subs = fields.objects("subs")
-    since = {channel: sub.position() for channel, sub in subs.items() if sub.flag("recover")}
+    since = {
+        channel: sub.position() if sub.flag("recover") else None for channel, sub in subs.items()
+    }
     name, version = fields.text("name"), fields.text("version")
     return commands.Connect(id, fields.text("token"), fields.data("data"), name, version, since)
 

@@ -47,8 +47,8 @@ class Stream:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         stream = cls(kind, reader, writer, says_to or http)
         about = f"Host: h\r\n{f'Origin: {origin}' + chr(13) + chr(10) if origin else ''}"
-        if kind == "sse":
-            head = f"GET /connection/sse?cf_connect={quote(words)} HTTP/1.1\r\n{about}\r\n"
+        if kind.endswith("sse"):
+            head = f"GET /connection/{kind}?cf_connect={quote(words)} HTTP/1.1\r\n{about}\r\n"
             writer.write(head.encode())
         else:
             length = len(words.encode())
@@ -86,7 +86,7 @@ class Stream:
 
     def _parsed(self, body: str) -> list[Any]:
         lines = [line for line in body.split("\n") if line.strip() and line != ":"]
-        if self._kind == "sse":
+        if self._kind.endswith("sse"):
             assert all(line.startswith("data: ") for line in lines)
             assert body.endswith("\n\n")
             lines = [line.removeprefix("data: ") for line in lines]
@@ -300,6 +300,14 @@ async def test_a_reader_that_does_not_read_is_left(
 
             await asyncio.to_thread(wait_until, is_closed, "the slow reader is closed", 30)
             assert (await witness.ask("unsubscribe", channel=channel)) == {}
+
+
+def test_a_page_may_read_why_it_was_refused(gateway: GatewayProcess) -> None:
+    origin = {"Origin": "https://page.example"}
+    answer = call(f"{gateway.http}/connection/sse?cf_connect=a&cf_connect=b", headers=origin)
+    assert answer.status == 422
+    assert answer.headers["access-control-allow-origin"] == "https://page.example"
+    assert answer.headers["vary"] == "origin"
 
 
 async def test_a_token_in_the_url_can_be_turned_off(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pydantic import SecretStr
 
 from gateway.app import build
 from gateway.core.centrifuge.client import Client
+from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.subscription import Subscription
 from gateway.core.centrifuge.wire import ClientWire
 from gateway.domain.namespaces import Namespace
@@ -26,7 +27,7 @@ def make_gateway(default: Namespace | None = None, **settings: object) -> Gatewa
 class FakeSocket:
     """Keeps what was sent, and how it was closed."""
 
-    def __init__(self, gateway: Gateway, *, is_pinged_by_frames: bool = False) -> None:
+    def __init__(self, gateway: Gateway, *, pings: Pings = Pings.ANSWERED) -> None:
         self.gateway = gateway
         self.sent: list[str] = []
         self.pings = 0
@@ -36,7 +37,7 @@ class FakeSocket:
         self.forgotten: list[str] = []
         wire = ClientWire(JSON, lambda payload: payload)
         clients = gateway.door.clients
-        self.client = Client(clients, self, wire, is_pinged_by_frames=is_pinged_by_frames)
+        self.client = Client(clients, self, wire, pings=pings)
 
     async def say(self, text: str) -> None:
         await self.client.carry_out(*self.client.take(text))

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from gateway.core.centrifuge.pings import Pings
 from gateway.core.track import Gap
 from gateway.domain.errors import (
     Crowded,
@@ -28,7 +29,7 @@ def command(id: int, method: str, **params: object) -> str:
     return json.dumps({"id": id, method: params})
 
 
-async def live(token: str | None = None, *channels: str, **options: bool) -> FakeSocket:
+async def live(token: str | None = None, *channels: str, **options: Pings) -> FakeSocket:
     socket = FakeSocket(make_gateway(), **options)
     await socket.say(command(1, "connect", token=token or make_token()))
     assert socket.client.is_live, socket.sent
@@ -123,7 +124,7 @@ async def test_a_pong_that_nobody_asked_for_is_a_bad_request() -> None:
 
 
 async def test_where_pings_are_frames_anything_is_an_answer() -> None:
-    socket = await live(is_pinged_by_frames=True)
+    socket = await live(pings=Pings.FRAMES)
     assert {"ping", "pong"}.isdisjoint(json.loads(socket.sent[0])["connect"])
     first = socket.client.tick(now())
     socket.client.tick(first)

@@ -52,7 +52,7 @@ def message(offset: int, data: bytes = b'{"a":1}', channel: str = "room") -> Mes
                     "flag": 1,
                 },
             },
-            commands.Connect(1, "t", b'{"x":1}', "js", "5", {"a": Position("e", 7)}),
+            commands.Connect(1, "t", b'{"x":1}', "js", "5", {"a": Position("e", 7), "b": None}),
         ),
         ({"id": 2, "subscribe": {"channel": "a"}}, commands.Subscribe(2, "a")),
         (
