@@ -187,7 +187,7 @@ def build(settings: Settings) -> Gateway:
     def trouble() -> str:
         return broker.trouble or revocations.stale
 
-    surveys, census = Surveys(signals, tasks), Census(hub, signals, tasks, namespaces)
+    surveys, census = Surveys(signals, tasks), Census(hub, signals, tasks)
     clients = Clients(
         hub=hub,
         permissions=permissions,

@@ -33,6 +33,17 @@ class Delta(StrEnum):
     FOSSIL = "fossil"
 
 
+class RecoveryMode(StrEnum):
+    """What a client of the Centrifuge protocol gets that comes back.
+
+    - ``stream``: every message that it missed;
+    - ``cache``: the newest one, which says all there is to say.
+    """
+
+    STREAM = "stream"
+    CACHE = "cache"
+
+
 class Anyone(StrEnum):
     """Who may, where no role decides.
 
@@ -61,7 +72,11 @@ class Namespace(NamedTuple):
 
     ``reserved_names``: ``$…`` is open only to tokens that name it, and ``…#USER`` to that user.
     ``personal_channel``: clients of the Centrifuge protocol are subscribed to ``#USER`` of this
-    namespace when they connect.
+    namespace when they connect. The rest is about these clients, too: with ``force_positioning``
+    they are told of messages that are lost, with ``force_recovery`` they may recover, where there
+    is history, and with ``force_push_join_leave`` they hear who comes and goes, whether they ask
+    for it or not; without, those that ask. ``auto_cache_recover``: in mode ``cache`` they get the
+    newest message whenever they subscribe.
     """
 
     slow_consumer: SlowConsumer = SlowConsumer.DISCONNECT
@@ -78,9 +93,33 @@ class Namespace(NamedTuple):
     reserved_names: bool = True
     personal_channel: bool = False
     delta: Delta = Delta.NONE
+    force_positioning: bool = True
+    force_recovery: bool = True
+    force_recovery_mode: RecoveryMode = RecoveryMode.STREAM
+    auto_cache_recover: bool = False
+    force_push_join_leave: bool = True
 
 
 _EVERYWHERE = Namespace()
+
+
+class Override(NamedTuple):
+    """What one subscription does otherwise than its namespace says.
+
+    As whoever signed a token, or has a key, wants it; None: as the namespace says.
+
+    ``presence``: it counts among those who are there. ``join_leave``: others hear of its coming
+    and going. The rest are the options of `Namespace` by the same names.
+    """
+
+    presence: bool | None = None
+    join_leave: bool | None = None
+    force_recovery: bool | None = None
+    force_positioning: bool | None = None
+    force_push_join_leave: bool | None = None
+
+
+AS_EVERYBODY = Override()
 
 
 class Namespaces:

@@ -1,13 +1,21 @@
 """What is agreed about channels, and what differs from namespace to namespace."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
-from gateway.domain.namespaces import Anyone, Delta, Namespace, Namespaces, SlowConsumer, Who
+from gateway.domain.namespaces import (
+    Anyone,
+    Delta,
+    Namespace,
+    Namespaces,
+    RecoveryMode,
+    SlowConsumer,
+    Who,
+)
 from gateway.settings.base import Topic, split_words
 
 NamespaceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-.@~#$]{1,100}$")]
@@ -64,6 +72,11 @@ class NamespaceSettings(BaseModel, extra="forbid"):
     reserved_names: bool | None = None
     personal_channel: bool | None = None
     delta: Delta | None = None
+    force_positioning: bool | None = None
+    force_recovery: bool | None = None
+    force_recovery_mode: RecoveryMode | None = None
+    auto_cache_recover: bool | None = None
+    force_push_join_leave: bool | None = None
 
     def over(self, everywhere: Namespace) -> Namespace:
         """What holds here: what is given, and the rest as everywhere."""
@@ -130,6 +143,26 @@ class ChannelSettings(Topic):
         description="What differs from the message before, for clients of the Centrifuge protocol "
         "that ask for it: none or fossil.",
     )
+    force_positioning: bool = Field(
+        True,
+        description="Tell clients of the Centrifuge protocol of messages that are lost, also those "
+        "that do not ask for it.",
+    )
+    force_recovery: bool = Field(
+        True,
+        description="Let them recover where there is history, also those that do not ask for it.",
+    )
+    force_recovery_mode: RecoveryMode = Field(
+        RecoveryMode.STREAM,
+        description="What they recover: stream: all that they missed; cache: the newest message.",
+    )
+    auto_cache_recover: bool = Field(
+        False, description="With cache: they get it whenever they subscribe."
+    )
+    force_push_join_leave: bool = Field(
+        True,
+        description="With join_leave: tell who comes and goes also those that do not ask for it.",
+    )
     leave_delay_seconds: float = Field(
         1.0,
         ge=0,
@@ -165,6 +198,11 @@ class ChannelSettings(Topic):
             reserved_names=self.reserved_names,
             personal_channel=self.personal_channel,
             delta=self.delta,
+            force_positioning=self.force_positioning,
+            force_recovery=self.force_recovery,
+            force_recovery_mode=self.force_recovery_mode,
+            auto_cache_recover=self.auto_cache_recover,
+            force_push_join_leave=self.force_push_join_leave,
         )
         return Namespaces(
             everywhere,
@@ -176,16 +214,19 @@ class ChannelSettings(Topic):
     def _namespaces_hold_together(self) -> Self:
         """Says everything that is wrong, a line for each."""
         agreed = self.make_namespaces()
-        wrong = list(self._contradictions("", agreed.default))
-        for name in self.namespaces:
-            found = self._contradictions(f"[namespaces.{name}] ", agreed.named[name])
+        wrong = list(self._contradictions("", agreed.default, frozenset()))
+        for name, section in self.namespaces.items():
+            where, given = f"[namespaces.{name}] ", section.model_fields_set
+            found = self._contradictions(where, agreed.named[name], given)
             # What is wrong everywhere is not wrong once more in each of them.
             wrong += [line for line in found if line.partition("] ")[2] not in wrong]
         if wrong:
             raise ValueError("\n".join(wrong))
         return self
 
-    def _contradictions(self, where: str, namespace: Namespace) -> Iterator[str]:
+    def _contradictions(self, where: str, namespace: Namespace, given: Set[str]) -> Iterator[str]:
+        """``given`` is what its own section says: what is as everywhere asks for nothing."""
+        yield from (where + line for line in _contradictions_of_recovery(namespace, given))
         if namespace.history_seconds > self.position_seconds:
             yield (
                 f"{where}position_seconds is at least every history_seconds: history is lost with "
@@ -213,3 +254,22 @@ def _who(words: list[str]) -> Who:
     if len(words) == 1 and words[0] in list(Anyone):
         return Anyone(words[0])
     return frozenset(words)
+
+
+def _contradictions_of_recovery(namespace: Namespace, given: Set[str]) -> Iterator[str]:
+    if not namespace.history_length:
+        for name in sorted(given & {"force_positioning", "force_recovery"}):
+            if getattr(namespace, name):
+                yield f"{name} needs history_messages, from which is recovered"
+        if namespace.force_recovery_mode is RecoveryMode.CACHE:
+            yield "force_recovery_mode = cache needs history_messages: it is the newest of them"
+    elif namespace.force_recovery and not namespace.force_positioning:
+        yield "force_recovery needs force_positioning: who recovers has a position"
+    if namespace.auto_cache_recover and namespace.force_recovery_mode is not RecoveryMode.CACHE:
+        yield "auto_cache_recover needs force_recovery_mode = cache"
+    if (
+        "force_push_join_leave" in given
+        and namespace.force_push_join_leave
+        and not namespace.join_leave
+    ):
+        yield "force_push_join_leave needs join_leave: there is nothing to be pushed"

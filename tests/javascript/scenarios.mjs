@@ -105,6 +105,35 @@ const scenarios = {
     c.disconnect();
   },
 
+  // The newest message is all there is to know.
+  async cache() {
+    const c = client();
+    for (const data of [1, 2]) await publish(options.channel, data);
+    const since = { offset: 0, epoch: "" };
+    const sub = watched(c.newSubscription(options.channel, { since }));
+    const hears = (wanted) =>
+      new Promise((done) => sub.on("publication", ({ data }) => data === wanted && done()));
+    const first = hears(2);
+    sub.subscribe();
+    c.connect();
+    await first;
+    c.disconnect();
+    for (const data of [3, 4]) await publish(options.channel, data);
+    const newest = hears(4);
+    c.connect();
+    await newest;
+    const live = hears(5);
+    await publish(options.channel, 5);
+    await live;
+    const again = happens(sub, "unsubscribed");
+    sub.unsubscribe();
+    await again;
+    const subscribed = happens(sub, "subscribed");
+    sub.subscribe();
+    await subscribed;
+    c.disconnect();
+  },
+
   // One that hears differences, and one that joins in the middle.
   async deltas() {
     const [c, other] = [client(), client({ token: options.tokens[1] })];

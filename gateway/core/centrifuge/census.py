@@ -20,7 +20,6 @@ from gateway.core.signals import Signals
 from gateway.core.subscriber import Wire
 from gateway.core.tasks import Tasks
 from gateway.domain.errors import TooBig, Unavailable
-from gateway.domain.namespaces import Namespaces
 from gateway.protocols.centrifuge.results import ClientInfo, Join, Leave, Push
 
 _QUESTION, _ANSWER, _CROSSINGS = "clients?", "clients", "client_crossings"
@@ -46,14 +45,12 @@ class Census:
         hub: Hub,
         signals: Signals,
         tasks: Tasks,
-        namespaces: Namespaces,
         *,
         wait_seconds: float = 1.0,
     ) -> None:
         self._hub = hub
         self._signals = signals
         self._tasks = tasks
-        self._namespaces = namespaces
         self._wait_seconds = wait_seconds
         self._questions: dict[str, _Question] = {}
         # Who has come and gone and has not been told of yet; beyond the limit the oldest go.
@@ -92,7 +89,9 @@ class Census:
 
     def _asked(self, signal: dict[str, Any]) -> None:
         listeners = self._hub.listeners(str(signal["channel"]))
-        infos = [one.client_info for one in listeners if isinstance(one, Subscription)]
+        infos = [
+            one.client_info for one in listeners if isinstance(one, Subscription) and one.is_counted
+        ]
         self._tasks.start(self._answer(str(signal["number"]), infos), "census")
 
     async def _answer(self, number: str, infos: list[ClientInfo]) -> None:
@@ -122,7 +121,7 @@ class Census:
         self._note(subscription, has_joined=False)
 
     def _note(self, subscription: Subscription, *, has_joined: bool) -> None:
-        if not self._namespaces.of(subscription.channel).join_leave:
+        if not subscription.tells_crossings:
             return
         self._untold.append((subscription.channel, has_joined, subscription.client_info))
         if not self._is_telling:
@@ -154,7 +153,7 @@ def _push(joined: bool, info: ClientInfo) -> Push:
 
 
 def _frame(channel: str, pushes: Iterable[Push], wire: Wire) -> bytes:
-    if not isinstance(wire, ClientWire):
+    if not isinstance(wire, ClientWire) or not wire.tells_crossings:
         return b""  # plain sockets hear of users, by the shared table
     return wire.pushes(channel, pushes)
 

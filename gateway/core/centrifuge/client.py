@@ -253,7 +253,8 @@ class Client:
         self.socket.forget(subscription)
         if subscription.is_attending:
             subscription.is_attending = False
-            clients.attendance.leave(channel, self.principal.subject)
+            if subscription.is_counted:
+                clients.attendance.leave(channel, self.principal.subject)
             if not clients.attendance.is_handing_over:  # or it is about to be back elsewhere
                 clients.census.left(subscription)
 

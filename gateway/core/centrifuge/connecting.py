@@ -105,6 +105,7 @@ class _Arrival:
         self.subscription = Subscription(client, channel, is_server_side=True)
         if options is not None:
             self.subscription.info = options.info
+            self.subscription.override = options.override
             self.subscription.opened_for = opened_for(client.principal, channel)
         self.subscription.write = self._hold
         self.early: list[bytes] = []

@@ -57,6 +57,7 @@ class DeltaWire(ClientWire):
 
     def __init__(self, deltas: ChannelDeltas, plain: ClientWire) -> None:
         super().__init__(plain.codec, plain.frame_of)
+        self.tells_crossings = plain.tells_crossings
         self.is_fresh = True
         self._deltas = deltas
         self._plain = plain

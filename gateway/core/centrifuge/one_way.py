@@ -42,7 +42,7 @@ class OneWayClient(Client):
         super().__init__(clients, socket, wire, pings=pings, entrance=entrance)
         self._has_spoken = False
 
-    def take(self, payload: str) -> list[Command]:
+    def take(self, payload: str | bytes) -> list[Command]:
         """Its first words count; a terminal in which somebody types goes on to listen."""
         if self._has_spoken:
             return []

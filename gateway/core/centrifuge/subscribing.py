@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gateway.core.centrifuge.clients import (
     CHANNELS_MAX,
@@ -12,13 +12,13 @@ from gateway.core.centrifuge.clients import (
     RECOVERED_MAX,
 )
 from gateway.core.centrifuge.refusals import Ending, Refusal
-from gateway.core.centrifuge.subscription import Subscription
+from gateway.core.centrifuge.subscription import Subscription, Wishes
 from gateway.core.tokens import SubscriptionToken
 from gateway.core.track import NOW, Resumption, Start
 from gateway.domain.channels import check_channel
 from gateway.domain.errors import ExpiredToken, InvalidToken, Unavailable
 from gateway.domain.messages import Position
-from gateway.domain.namespaces import Delta, SlowConsumer
+from gateway.domain.namespaces import Delta, RecoveryMode, SlowConsumer
 from gateway.domain.principal import Action, Principal
 from gateway.protocols.centrifuge import codes
 from gateway.protocols.centrifuge.commands import SubRefresh, Subscribe, Unsubscribe
@@ -45,9 +45,12 @@ async def subscribe(client: "Client", command: Subscribe) -> None:
     if client.clients.namespaces.refuses(channel):
         raise Refusal(codes.UNKNOWN_CHANNEL)
     subscription = Subscription(client, channel)
+    subscription.wishes = Wishes(command.positioned, command.recoverable, command.join_leave)
     token = _verified(client, channel, command.token) if command.token else None
     if token is not None:
         _apply(subscription, token)
+        # Not at a refresh: who has joined unheard cannot leave aloud.
+        subscription.override = token.override
     client.subscriptions[channel] = subscription
     client.socket.adopt(subscription)
     data = token.data if token else b""
@@ -82,24 +85,27 @@ async def open_channel(
 
     Raises what `Hub.subscribe` raises, and `Refusal` for a gap that the client rejects.
     """
-    client, channel = subscription.client, subscription.channel
+    client, channel, namespace = subscription.client, subscription.channel, subscription.namespace
     hub = client.clients.hub
-    is_recoverable = _is_recoverable(subscription)
+    promise = _promise(subscription)
+    is_recovering = since is not None or (promise.is_cached and namespace.auto_cache_recover)
 
     def resumed(resumption: Resumption) -> None:
         if client.is_gone:
             raise Unavailable("the client has left")
-        result = _result_of(resumption, since, is_recoverable=is_recoverable)
+        result = _result_of(resumption, since, promise, is_recovering=is_recovering)
         if rejects_gap and since is not None and not result.recovered:
             raise Refusal(codes.UNRECOVERABLE_POSITION)
         tell(result)
         attend(subscription)
 
-    if since is None and hub.subscribe_if_held(subscription.principal, subscription, channel):
+    if not is_recovering and hub.subscribe_if_held(subscription.principal, subscription, channel):
         resumed(Resumption([], None, hub.position(channel)))
         return
     subscription.on_resume = resumed
     start = NOW if since is None else Start(since)
+    if is_recovering and promise.is_cached:
+        start = Start(None, newest=1)
     await hub.subscribe(subscription.principal, subscription, channel, start)
 
 
@@ -107,7 +113,8 @@ def attend(subscription: Subscription) -> None:
     """From now on the client is there for others, too; see `Client.drop`."""
     client = subscription.client
     subscription.is_attending = True
-    client.clients.attendance.join(subscription.channel, client.principal.subject)
+    if subscription.is_counted:
+        client.clients.attendance.join(subscription.channel, client.principal.subject)
     client.clients.census.joined(subscription)
 
 
@@ -167,22 +174,61 @@ def _may_have_deltas(client: "Client", command: Subscribe) -> bool:
     )
 
 
-def _is_recoverable(subscription: Subscription) -> bool:
-    clients, channel = subscription.client.clients, subscription.channel
-    if not clients.namespaces.of(channel).history_length:
-        return False
-    return clients.permissions.decide(subscription.principal, Action.SEE_HISTORY, channel).allowed
+class _Promise(NamedTuple):
+    """What a subscription may count on. ``is_cached``: it recovers the newest message alone."""
+
+    recoverable: bool
+    positioned: bool
+    is_cached: bool
+
+
+def _promise(subscription: Subscription) -> _Promise:
+    clients, channel, namespace = (
+        subscription.client.clients,
+        subscription.channel,
+        subscription.namespace,
+    )
+    right = clients.permissions.decide(subscription.principal, Action.SEE_HISTORY, channel)
+    if not namespace.history_length or not right.allowed:
+        return _Promise(recoverable=False, positioned=False, is_cached=False)
+    recoverable = subscription.may_recover
+    is_cached = recoverable and namespace.force_recovery_mode is RecoveryMode.CACHE
+    return _Promise(recoverable, subscription.minds_gaps, is_cached)
 
 
 def _result_of(
-    resumption: Resumption, since: Position | None, *, is_recoverable: bool
+    resumption: Resumption, since: Position | None, promise: _Promise, *, is_recovering: bool
 ) -> SubscribeResult:
-    messages, gap, (epoch, offset) = resumption
-    result = SubscribeResult(was_recovering=since is not None)
-    if not is_recoverable:
+    result = SubscribeResult(was_recovering=is_recovering)
+    if not promise.positioned:
         return result
-    result = result._replace(recoverable=True, positioned=True, epoch=epoch, offset=offset)
-    if since is None or gap is not None or len(messages) > RECOVERED_MAX:
+    epoch, offset = resumption.position
+    result = result._replace(
+        recoverable=promise.recoverable, positioned=True, epoch=epoch, offset=offset
+    )
+    if not is_recovering or not promise.recoverable:
+        return result
+    if promise.is_cached:
+        return _with_newest(result, resumption, since)
+    assert since is not None
+    return _with_missed(result, resumption, since)
+
+
+def _with_newest(
+    result: SubscribeResult, resumption: Resumption, since: Position | None
+) -> SubscribeResult:
+    newest = resumption.messages[-1] if resumption.messages else None
+    if newest is None or newest.position != resumption.position:
+        return result  # it is not kept any more
+    publications = [] if since == newest.position else [publication_of(newest)]
+    return result._replace(recovered=True, publications=publications)
+
+
+def _with_missed(
+    result: SubscribeResult, resumption: Resumption, since: Position
+) -> SubscribeResult:
+    messages, gap, _ = resumption
+    if gap is not None or len(messages) > RECOVERED_MAX:
         return result
     if sum(len(message.data) for message in messages) > RECOVERED_BYTES_MAX:
         return result

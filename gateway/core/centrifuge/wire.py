@@ -1,5 +1,6 @@
 """How the messages of a channel reach all clients of one flavour: encoded once for all of them."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.core.subscriber import Wire
@@ -20,6 +21,16 @@ class ClientWire(Wire):
         self.codec = codec
         self.frame_of = frame_of
         self.ping = frame_of(codec.ping)
+        self.tells_crossings = True
+        self._quiet: ClientWire | None = None
+
+    @property
+    def quiet(self) -> "ClientWire":
+        """The same for those who do not want to hear who comes and goes."""
+        if self._quiet is None:
+            self._quiet = copy.copy(self)
+            self._quiet.tells_crossings = False
+        return self._quiet
 
     def encode(self, messages: Sequence[Message]) -> bytes:
         return self.frame_of(self.codec.publications(messages[0].channel, messages))

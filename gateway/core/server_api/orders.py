@@ -18,6 +18,7 @@ from gateway.core.session import Session
 from gateway.core.surveys import Surveys
 from gateway.domain.errors import Denied, ExpiredToken, GatewayError, Unavailable
 from gateway.domain.messages import Position
+from gateway.domain.namespaces import Override
 from gateway.protocols.centrifuge import codes
 from gateway.protocols.centrifuge.codes import Error
 from gateway.protocols.centrifuge.results import Push, Refreshed, Subscribed, SubscribeResult
@@ -56,6 +57,7 @@ class Orders:
             "data": order.data.decode(),
             "expire_at": order.expire_at,
             "since": since,
+            "override": list(order.override),
         }
         survey = await self._surveys.ask(_SUBSCRIBE, body)
         return [Error(code, message) for each in survey.answers for code, message in each]
@@ -160,6 +162,8 @@ async def _subscribe_client(
     subscription = Subscription(client, channel, is_server_side=True)
     subscription.info = body["info"].encode()
     subscription.opened_for = opened_for(client.principal, channel)
+    # A replica of the version before says nothing of it.
+    subscription.override = Override(*body.get("override", ()))
     if body["expire_at"]:
         subscription.ends_at = client.second_of(body["expire_at"]) + EXPIRY_GRACE_SECONDS
     client.subscriptions[channel] = subscription

@@ -8,6 +8,7 @@ token is never a subscription token. Neither is good for anything outside of thi
 other door wants ``at+jwt``.
 """
 
+import base64
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,16 +19,18 @@ from gateway.core.tokens.form import Refused, shown
 from gateway.core.tokens.steps import Reading
 from gateway.domain.channels import check_channel
 from gateway.domain.errors import InvalidChannel
+from gateway.domain.namespaces import AS_EVERYBODY, Override
 from gateway.domain.principal import Principal
 
 _SUBS_MAX = 128
 
 
 class ServerSub(NamedTuple):
-    """A channel to which the token subscribes its client; both fields are JSON, or empty."""
+    """A channel to which the token subscribes its client; ``info`` and ``data`` are JSON."""
 
     info: bytes = b""
     data: bytes = b""
+    override: Override = AS_EVERYBODY
 
 
 class ConnectionToken(NamedTuple):
@@ -48,6 +51,7 @@ class SubscriptionToken(NamedTuple):
     info: bytes
     data: bytes
     ends_at: int
+    override: Override = AS_EVERYBODY
 
 
 def connection_of(reading: Reading) -> ConnectionToken:
@@ -66,7 +70,8 @@ def subscription_of(reading: Reading) -> SubscriptionToken:
         raise Refused("the token opens no channel", f"channel is {shown(channel)}")
     client = name_of(claims, "client") if claims.get("client") else ""
     info, data = _json(claims, "info"), _json(claims, "data")
-    return SubscriptionToken(reading.subject, channel, client, info, data, _end(reading))
+    override = _override(claims)
+    return SubscriptionToken(reading.subject, channel, client, info, data, _end(reading), override)
 
 
 def _end(reading: Reading) -> int:
@@ -96,16 +101,40 @@ def _subs(claims: dict[str, Any]) -> dict[str, ServerSub]:
         options = subs.get(channel, {})
         if not isinstance(options, dict):
             raise Refused("the token's subs are not objects")
-        found[channel] = ServerSub(_json(options, "info"), _json(options, "data"))
+        info, data = _json(options, "info"), _json(options, "data")
+        found[channel] = ServerSub(info, data, _override(options))
     if len(found) > _SUBS_MAX:
         raise Refused(f"a token subscribes to at most {_SUBS_MAX} channels")
     return found
 
 
+def _override(claims: dict[str, Any]) -> Override:
+    """Names that are not ours are left to whoever knows them."""
+    given = claims.get("override") or {}
+    if not isinstance(given, dict):
+        raise Refused("the token's override is no object")
+    values: dict[str, bool] = {}
+    for name in Override._fields:
+        if (option := given.get(name)) is None:
+            continue
+        value = option.get("value", False) if isinstance(option, dict) else None
+        if not isinstance(value, bool):
+            raise Refused(f'the token\'s override of {name} is no {{"value": true or false}}')
+        values[name] = value
+    return Override(**values)
+
+
 def _json(claims: dict[str, Any], name: str) -> bytes:
-    if name not in claims:
+    """One JSON value, or one in Base64 under the same name with b64 in front."""
+    value = claims.get(name)
+    if encoded := claims.get("b64" + name):
+        try:
+            value = orjson.loads(base64.b64decode(encoded, validate=True))
+        except (ValueError, TypeError):
+            raise Refused(f"the token's b64{name} is no JSON in Base64") from None
+    elif name not in claims:
         return b""
     try:
-        return orjson.dumps(claims[name])
+        return orjson.dumps(value)
     except orjson.JSONEncodeError:  # it reads deeper nesting than it writes
         raise Refused(f"the token's {name} is nested too deeply") from None

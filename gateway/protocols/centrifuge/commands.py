@@ -30,7 +30,8 @@ class Subscribe(NamedTuple):
     """``since`` is given to recover from there. ``type`` 0 is a stream, the only one we have.
 
     ``delta`` names the form of differences that the client can read.
-    ``rejects_gap``: rather be refused than subscribe with messages missing.
+    ``rejects_gap``: rather be refused than subscribe with messages missing. The last three ask
+    for what the channel's namespace does not force on everybody.
     """
 
     id: int
@@ -41,6 +42,9 @@ class Subscribe(NamedTuple):
     rejects_gap: bool = False
     type: int = 0
     delta: str = ""
+    positioned: bool = False
+    recoverable: bool = False
+    join_leave: bool = False
 
 
 class Unsubscribe(NamedTuple):

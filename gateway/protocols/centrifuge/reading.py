@@ -81,6 +81,9 @@ def _subscribe(id: int, fields: Fields) -> commands.Subscribe:
         bool(fields.number("flag", _UINT64_MAX) & _REJECTS_GAP),
         fields.number("type", ID_MAX),
         fields.text("delta"),
+        fields.flag("positioned"),
+        fields.flag("recoverable"),
+        fields.flag("join_leave"),
     )
 
 

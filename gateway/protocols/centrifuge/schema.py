@@ -30,7 +30,8 @@ MESSAGES: Final[Mapping[str, str]] = {
     """,
     "SubscribeRequest": """
         string channel = 1; string token = 2; bool recover = 3; string epoch = 6;
-        uint64 offset = 7; bytes data = 8; string delta = 12; int64 flag = 14; int32 type = 15
+        uint64 offset = 7; bytes data = 8; bool positioned = 9; bool recoverable = 10;
+        bool join_leave = 11; string delta = 12; int64 flag = 14; int32 type = 15
     """,
     "UnsubscribeRequest": "string channel = 1",
     "PublishRequest": "string channel = 1; bytes data = 2",

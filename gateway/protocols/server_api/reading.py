@@ -11,6 +11,7 @@ import orjson
 
 from gateway.domain.channels import is_pattern
 from gateway.domain.messages import Position
+from gateway.domain.namespaces import Override
 from gateway.protocols.server_api import requests
 from gateway.protocols.server_api.requests import BadRequest, NotSupported, Request
 
@@ -174,7 +175,6 @@ def _target(fields: _Fields) -> requests.Target:
 
 
 def _subscribe(fields: _Fields) -> requests.Subscribe:
-    fields.refuse("override")
     return requests.Subscribe(
         _target(fields),
         _channel(fields),
@@ -182,7 +182,19 @@ def _subscribe(fields: _Fields) -> requests.Subscribe:
         fields.json("data"),
         fields.time("expire_at"),
         fields.position("recover_since"),
+        _override(fields),
     )
+
+
+def _override(fields: _Fields) -> Override:
+    given = fields.object("override") or _Fields({})
+    values: dict[str, bool] = {}
+    for name in Override._fields:
+        if (option := given.object(name)) is not None:
+            values[name] = option.flag("value")
+            option.check_all_read()
+    given.check_all_read()
+    return Override(**values)
 
 
 def _disconnect(fields: _Fields) -> requests.Disconnect:

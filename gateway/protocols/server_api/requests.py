@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from gateway.domain.messages import Position
+from gateway.domain.namespaces import AS_EVERYBODY, Override
 
 
 class BadRequest(Exception):
@@ -61,6 +62,7 @@ class Subscribe(NamedTuple):
     data: bytes = b""
     expire_at: int = 0
     since: Position | None = None
+    override: Override = AS_EVERYBODY
 
 
 class Unsubscribe(NamedTuple):

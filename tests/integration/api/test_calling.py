@@ -196,11 +196,6 @@ def test_what_cannot_be_understood_is_said(
 def test_what_is_not_done_is_refused_and_not_left_out(gateway: Gateway, channel: str) -> None:
     params = {"channel": channel, "data": 1}
     assert error(gateway, "publish", {**params, "version": 3})[0] == 108
-    override = {"force_recovery": {"value": True}}
-    assert error(gateway, "subscribe", {**params, "user": "u", "override": override})[0] in (
-        107,
-        108,
-    )
     assert ask(gateway, "history", {"channel": channel}).json["result"]["offset"] == 0
 
 

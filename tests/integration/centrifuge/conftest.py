@@ -34,6 +34,13 @@ see_presence = ["admin"]
 [namespaces.delta]
 delta = "fossil"
 
+[namespaces.shy]
+join_leave = true
+force_push_join_leave = false
+
+[namespaces.cache]
+force_recovery_mode = "cache"
+
 [namespaces.mine]
 personal_channel = true
 """

@@ -114,6 +114,15 @@ def test_everything_that_a_client_may_ask_for(
     assert of(steps, "error") == []
 
 
+def test_where_the_newest_is_all_there_is_to_know(
+    node: str, gateway: GatewayProcess, channel: str
+) -> None:
+    steps = run(node, "cache", gateway, channel=f"cache:{channel}")
+    assert [step["data"] for step in of(steps, "publication")] == [2, 4, 5]
+    recovered = {"step": "subscribed", "wasRecovering": True, "recovered": True}
+    assert of(steps, "subscribed", "error") == [recovered] * 3
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("transport", ["sse", "http_stream"])
 @pytest.mark.parametrize("scenario", ["basics", "recovery", "many"])

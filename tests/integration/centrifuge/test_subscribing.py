@@ -1,6 +1,7 @@
 """Into channels and out of them, and what they bring."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -186,3 +187,42 @@ async def test_many_clients_hear_the_same(
     for peer in peers:
         assert [(await peer.pub(channel))["data"] for _ in range(20)] == [*range(20)]
     await asyncio.gather(*(peer.socket.close() for peer in peers))
+
+
+def override(**values: bool) -> dict[str, Any]:
+    return {"override": {name: {"value": value} for name, value in values.items()}}
+
+
+async def test_who_comes_and_goes_is_told_to_those_who_ask(ws: str, channel: str) -> None:
+    channel = f"shy:{channel}"
+    forced = subscription_token(channel, "carl", **override(force_push_join_leave=True))
+    async with (
+        await Peer.enter(ws, jwt("alice")) as deaf,
+        await Peer.enter(ws, jwt("bob")) as asking,
+        await Peer.enter(ws, jwt("carl")) as told,
+        await Peer.enter(ws, jwt("paula", role="publisher")) as publisher,
+    ):
+        await deaf.ask("subscribe", channel=channel)
+        await asking.ask("subscribe", channel=channel, join_leave=True)
+        assert (await asking.push(channel))["join"]["info"]["user"] == "bob"
+        await told.ask("subscribe", channel=channel, token=forced)
+        for peer in (asking, told):
+            assert (await peer.push(channel))["join"]["info"]["user"] == "carl"
+        await publisher.ask("publish", channel=channel, data=1)
+        for peer in (deaf, asking, told):
+            assert (await peer.pub(channel))["data"] == 1
+
+
+async def test_a_token_keeps_a_client_out_of_sight(ws: str, channel: str) -> None:
+    channel = f"chat:{channel}"
+    hidden = subscription_token(channel, "spy", **override(presence=False, join_leave=False))
+    async with await Peer.enter(ws) as peer, await Peer.enter(ws, jwt("spy")) as spy:
+        await peer.ask("subscribe", channel=channel)
+        assert (await peer.push(channel))["join"]["info"]["user"] == "alice"
+        await spy.ask("subscribe", channel=channel, token=hidden)
+        found = (await peer.ask("presence", channel=channel))["presence"]
+        assert [each["user"] for each in found.values()] == ["alice"]
+        await spy.ask("unsubscribe", channel=channel)
+        async with await Peer.enter(ws, jwt("bob")) as other:
+            await other.ask("subscribe", channel=channel)
+            assert (await peer.push(channel))["join"]["info"]["user"] == "bob"

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.configuration import ConfigurationError, describe_namespaces, load
-from gateway.domain.namespaces import PUBLISH_ROLES, Anyone, Namespace, SlowConsumer
+from gateway.domain.namespaces import PUBLISH_ROLES, Anyone, Namespace, RecoveryMode, SlowConsumer
 from gateway.settings import NamespaceSettings, Settings
 
 pytestmark = pytest.mark.usefixtures("no_settings")
@@ -130,6 +130,36 @@ def test_rules_that_do_not_go_together_are_all_named(config: Path) -> None:
         "[namespaces.b] join_leave needs presence, which says who comes and goes",
         "[namespaces.b] join_leave does not go with latest_only",
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("force_recovery = true\nhistory_messages = 0", "force_recovery needs history_messages"),
+        ("force_positioning = true\nhistory_messages = 0", "force_positioning needs history_mess"),
+        ("force_positioning = false", "force_recovery needs force_positioning"),
+        (
+            'force_recovery_mode = "cache"\nhistory_messages = 0',
+            "force_recovery_mode = cache needs history_messages",
+        ),
+        ("auto_cache_recover = true", "auto_cache_recover needs force_recovery_mode = cache"),
+        ("force_push_join_leave = true", "force_push_join_leave needs join_leave"),
+    ],
+)
+def test_what_clients_are_promised_has_to_be_possible(config: Path, lines: str, told: str) -> None:
+    (line,) = mistakes(config, f"[namespaces.a]\n{lines}\n")
+    assert line.startswith(f"[namespaces.a] {told}")
+
+
+def test_what_holds_everywhere_promises_nothing_to_a_namespace_without(config: Path) -> None:
+    config.write_text(
+        "force_recovery = true\nforce_positioning = true\nforce_push_join_leave = true\n"
+        "[namespaces.a]\nhistory_messages = 0\n"
+        '[namespaces.b]\nforce_recovery_mode = "cache"\nauto_cache_recover = true\n'
+    )
+    agreed = load().make_namespaces()
+    assert agreed.of("b:x").force_recovery_mode is RecoveryMode.CACHE
+    assert agreed.of("b:x").auto_cache_recover
 
 
 def test_what_is_wrong_everywhere_is_told_once(config: Path) -> None:

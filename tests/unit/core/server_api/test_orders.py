@@ -13,6 +13,7 @@ from gateway.core.server_api.orders import Orders
 from gateway.core.signals import Signals
 from gateway.core.surveys import Survey, Surveys
 from gateway.core.tasks import Tasks
+from gateway.domain.namespaces import Override
 from gateway.protocols.server_api import requests
 from gateway.protocols.server_api.requests import Target
 from gateway.replica import Gateway
@@ -122,6 +123,17 @@ async def test_a_subscription_of_the_server_s_ends_when_it_said(
     assert now + 10 + 23 <= ends_at <= now + 10 + 27  # the clients have 25 s to bring a new token
     socket.client.tick(ends_at)
     assert socket.closed == (3006, "subscription expired")
+
+
+async def test_a_subscription_of_the_server_s_may_do_otherwise(
+    gateway: Gateway, orders: Orders
+) -> None:
+    socket = await enter(gateway)
+    override = Override(presence=False, force_recovery=False, force_positioning=False)
+    await orders.subscribe(requests.Subscribe(ALICE, "room", override=override))
+    assert json.loads(socket.last())["push"] == {"channel": "room", "subscribe": {}}
+    with pytest.raises(ValueError, match="not joined"):
+        gateway.attendance.leave("room", "alice")
 
 
 async def test_no_connection_outlives_the_longest_token(gateway: Gateway, orders: Orders) -> None:

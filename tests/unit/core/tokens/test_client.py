@@ -1,12 +1,14 @@
 """Tokens of the Centrifuge client protocol: what they may leave out, and what they are not."""
 
+import base64
 from typing import Any
 
 import pytest
 
-from gateway.core.tokens import ConnectionToken, ServerSub
+from gateway.core.tokens import ConnectionToken, ServerSub, SubscriptionToken
 from gateway.core.tokens.form import decode_segment
 from gateway.domain.errors import ExpiredToken, InvalidToken
+from gateway.domain.namespaces import Override
 from gateway.domain.principal import Action
 from tests.unit.core.tokens.forging import (
     CLAIMS,
@@ -206,9 +208,43 @@ def test_expire_at_says_when_the_session_ends(expire_at: int, ends_at: int) -> N
 
 def test_what_a_subscription_token_brings() -> None:
     token = client(channel="$a", client="c1", info=1, data=None, expire_at=NOW + 5)
-    assert VERIFIER.verify_subscription(token) == ("alice", "$a", "c1", b"1", b"null", NOW + 5)
+    expected = SubscriptionToken("alice", "$a", "c1", b"1", b"null", NOW + 5)
+    assert VERIFIER.verify_subscription(token) == expected
     token = client(channel="$a")
-    assert VERIFIER.verify_subscription(token) == ("alice", "$a", "", b"", b"", NOW + 600)
+    expected = SubscriptionToken("alice", "$a", "", b"", b"", NOW + 600)
+    assert VERIFIER.verify_subscription(token) == expected
+
+
+def test_tokens_say_what_a_subscription_does_otherwise() -> None:
+    override = {"presence": {"value": False}, "force_recovery": {"value": True}, "later": 1}
+    expected = Override(presence=False, force_recovery=True)
+    token = client(channel="$a", override=override)
+    assert VERIFIER.verify_subscription(token).override == expected
+    token = client(subs={"a": {"override": override}, "b": {"override": {"join_leave": {}}}})
+    subs = VERIFIER.verify_connection(token).subs
+    assert (subs["a"].override, subs["b"].override) == (expected, Override(join_leave=False))
+
+
+@pytest.mark.parametrize(
+    "override", [1, [2], {"presence": True}, {"presence": {"value": 1}}, {"join_leave": []}]
+)
+def test_an_override_that_cannot_be_read_is_refused(override: object) -> None:
+    assert "override" in refusal(client(channel="a", override=override), subscription=True)
+    assert "override" in refusal(client(subs={"a": {"override": override}}))
+
+
+def test_json_may_come_in_base64() -> None:
+    encoded = base64.b64encode(b'{"n": 1}').decode()
+    token = client(channel="$a", b64info=encoded, b64data=encoded)
+    assert VERIFIER.verify_subscription(token)[3:5] == (b'{"n":1}', b'{"n":1}')
+    token = client(b64info=encoded, subs={"a": {"b64info": encoded, "b64data": encoded}})
+    found = VERIFIER.verify_connection(token)
+    assert (found.info, found.subs["a"]) == (b'{"n":1}', ServerSub(b'{"n":1}', b'{"n":1}'))
+
+
+@pytest.mark.parametrize("encoded", ["*", "eA==", 1, ["MQ=="]])
+def test_what_is_no_json_in_base64_is_refused(encoded: object) -> None:
+    assert refusal(client(b64info=encoded)) == "the token's b64info is no JSON in Base64"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.messages import Position
+from gateway.domain.namespaces import Override
 from gateway.protocols.server_api import requests
 from gateway.protocols.server_api.reading import METHODS, read
 from gateway.protocols.server_api.requests import BadRequest, NotSupported, Target
@@ -117,8 +118,21 @@ def test_what_is_not_done_is_refused(field: str) -> None:
     with pytest.raises(NotSupported, match=field):
         read("publish", {"channel": "c", "data": 1, field: 1})
     assert read("publish", {"channel": "c", "data": 1, field: 0, "delta": True})
-    override = {"presence": {"value": True}}
-    with pytest.raises(NotSupported, match="override"):
+
+
+def test_a_subscription_may_do_otherwise_than_its_namespace() -> None:
+    override = {"presence": {"value": False}, "join_leave": {}, "force_recovery": None}
+    request = read("subscribe", {"user": "u", "channel": "c", "override": override})
+    assert isinstance(request, requests.Subscribe)
+    assert request.override == Override(presence=False, join_leave=False)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [{"presence": True}, {"presence": {"value": 1}}, {"x": {}}, {"presence": {"x": 1}}, [1]],
+)
+def test_an_override_that_there_is_not_is_refused(override: object) -> None:
+    with pytest.raises(BadRequest):
         read("subscribe", {"user": "u", "channel": "c", "override": override})
 
 
