@@ -74,6 +74,7 @@ class Publishing:
                         tags=draft.tags,
                         is_kept=draft.is_kept,
                         trace=draft.trace,
+                        info=draft.info,
                     )
                 )
         answers = iter(await self._broker.publish(publications) if publications else ())

@@ -45,8 +45,8 @@ BEGINNING = Position("", 0)
 class Draft(NamedTuple):
     """What somebody wants to publish; the hub adds who, when and an id.
 
-    ``client`` is the connection that publishes, where the others know it by a name. ``tags``
-    and ``is_kept`` mean what they mean in `Publication`.
+    ``client`` is the connection that publishes, where the others know it by a name. ``tags``,
+    ``is_kept`` and ``info`` mean what they mean in `Publication`.
     """
 
     channel: str
@@ -56,6 +56,7 @@ class Draft(NamedTuple):
     tags: bytes = b""
     is_kept: bool = True
     trace: str = ""
+    info: bytes = b""
 
 
 class Publication(NamedTuple):
@@ -64,7 +65,8 @@ class Publication(NamedTuple):
     ``data`` is one JSON value, encoded. ``time`` is seconds since 1970 by the clock of the
     replica that publishes. ``tags`` is an encoded JSON object of texts, or empty. One that is
     not kept has its place in the channel like any other, but is not in its history. ``trace`` is
-    a ``traceparent`` where somebody follows the message, see `gateway.tracing`.
+    a ``traceparent`` where somebody follows the message, see `gateway.tracing`. ``info`` is what
+    the client that publishes shows of itself, an encoded JSON object, or empty.
     """
 
     channel: str
@@ -76,6 +78,7 @@ class Publication(NamedTuple):
     tags: bytes = b""
     is_kept: bool = True
     trace: str = ""
+    info: bytes = b""
 
 
 def parse_trace(text: object) -> str:
@@ -119,3 +122,4 @@ class Message(NamedTuple):
     position: Position
     tags: bytes = b""
     trace: str = ""
+    info: bytes = b""

@@ -261,6 +261,16 @@ async def test_tags_are_delivered_and_kept(store: Store) -> None:
     assert (await store.ask("room")).messages == delivered
 
 
+async def test_what_a_publisher_shows_of_itself_is_delivered_and_kept(store: Store) -> None:
+    await store.broker.subscribe("room")
+    info = '{"conn_info":{"name":"Ñ"}}'.encode()
+    for shown in (info, b""):
+        await store.broker.publish([publication("room")._replace(info=shown)])
+    delivered = await store.replica.inbox.wait_for(2)
+    assert [message.info for message in delivered] == [info, b""]
+    assert (await store.ask("room")).messages == delivered
+
+
 async def test_what_is_forgotten_is_gone_and_the_position_goes_on(store: Store) -> None:
     first, last = await store.publish("room", 2)
     await store.publish("other", 2)

@@ -54,6 +54,7 @@ POISON = [
     b'g1:7:epoch:{"id":"x","user":null,"time":1.5}\n' + FORGED,
     b'g1:7:epoch:{"id":"x","user":"mallory","time":"now"}\n' + FORGED,
     b'g1:7:epoch:{"id":"x","user":"mallory","time":1.5,"tags":[1]}\n' + FORGED,
+    b'g1:7:epoch:{"id":"c.x","user":"mallory","time":1.5,"info":[1]}\n' + FORGED,
     b'{"type":"message","data":{"id":"forged"}}',
 ]
 SIGNALS = [b"", b"\xff\x00", b"[]", b"{}", b'{"type":1}', b"null", b"x" * MB, b"[" * 100_000]

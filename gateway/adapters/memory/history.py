@@ -54,7 +54,7 @@ class MemoryHistory:
         """Give it its position, and keep it as its namespace says."""
         now = self._clock()
         self._forget_lapsed(now)
-        name, data, id, user, time, _, tags, is_kept, trace = publication
+        name, data, id, user, time, _, tags, is_kept, trace, info = publication
         channel = self._channels.get(name)
         if channel is None:
             channel = self._channels[name] = _Channel(secrets.token_hex(4), now)
@@ -62,7 +62,7 @@ class MemoryHistory:
         channel.until = now + self._position_seconds
         channel.offset += 1
         position = Position(channel.epoch, channel.offset)
-        message = Message(name, data, id, user, time, position, tags, trace)
+        message = Message(name, data, id, user, time, position, tags, trace, info)
         if is_kept:
             self._keep(channel, message, now)
         if len(self._channels) > self._channels_max:

@@ -24,6 +24,8 @@ def encode_body(publication: Publication) -> bytes:
     }
     if publication.tags:
         head["tags"] = orjson.Fragment(publication.tags)
+    if publication.info:
+        head["info"] = orjson.Fragment(publication.info)
     if publication.trace:
         head["trace"] = publication.trace
     return orjson.dumps(head) + b"\n" + publication.data
@@ -55,13 +57,23 @@ def decode_body(channel: str, body: bytes, position: Position, data_bytes_max: i
     orjson.loads(data)  # what is not JSON would break the frame that it is embedded in
     tags = _tags(fields["tags"]) if "tags" in fields else b""
     trace = parse_trace(fields["trace"]) if "trace" in fields else ""
-    return Message(channel, data, id, user, time, position, tags, trace)
+    info = _info(fields["info"]) if "info" in fields else b""
+    return Message(channel, data, id, user, time, position, tags, trace, info)
 
 
 def _tags(tags: Any) -> bytes:
     if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
         raise ValueError("wrong tags")
     return orjson.dumps(tags)
+
+
+def _info(info: Any) -> bytes:
+    if not isinstance(info, dict):
+        raise ValueError("wrong info")
+    try:
+        return orjson.dumps(info)
+    except orjson.JSONEncodeError:  # one level deeper than it could be written; the message counts
+        return b""
 
 
 def fingerprint(publication: Publication) -> str:

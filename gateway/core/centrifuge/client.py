@@ -36,7 +36,7 @@ from gateway.protocols.centrifuge.commands import (
     Send,
     Subscribe,
 )
-from gateway.protocols.centrifuge.results import Result
+from gateway.protocols.centrifuge.results import ClientInfo, Result
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +223,12 @@ class Client:
     def second_of(self, wall_second: int) -> int:
         """The second of the wheel's clock, rounded up: nothing ends before its time."""
         return math.ceil(time.monotonic() + wall_second - time.time())
+
+    def info_in(self, channel: str) -> ClientInfo:
+        """What others see of it there."""
+        subscription = self.subscriptions.get(channel)
+        chan_info = b"" if subscription is None else subscription.info
+        return ClientInfo(self.principal.subject, self.id, self.info, chan_info)
 
     # What ends.
 

@@ -40,7 +40,12 @@ async def publish_all(
 ) -> list[tuple[int, Result | Error]]:
     """Publish in order, in one round trip, and answer each on its own."""
     drafts = {
-        index: Draft(publish.channel, publish.data, client=client.id)
+        index: Draft(
+            publish.channel,
+            publish.data,
+            client=client.id,
+            info=client.info_in(publish.channel).shown(),
+        )
         for index, publish in enumerate(publishes)
         if publish.data
     }

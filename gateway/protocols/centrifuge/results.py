@@ -3,8 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+import orjson
+
 from gateway.domain.messages import Message, client_of
 from gateway.protocols.centrifuge.codes import Disconnect, Error, Unsubscribe
+
+_SHOWN = ("conn_info", "chan_info")
+_SHOWN_BYTES_MAX = 2048
 
 
 class ClientInfo(NamedTuple):
@@ -12,6 +17,13 @@ class ClientInfo(NamedTuple):
     client: str
     conn_info: bytes = b""
     chan_info: bytes = b""
+
+    def shown(self) -> bytes:
+        """What travels with each message that it publishes; nothing where that would be long."""
+        infos = {"conn_info": self.conn_info, "chan_info": self.chan_info}
+        if not any(infos.values()) or len(self.conn_info) + len(self.chan_info) > _SHOWN_BYTES_MAX:
+            return b""
+        return orjson.dumps({name: orjson.Fragment(info) for name, info in infos.items() if info})
 
 
 class Publication(NamedTuple):
@@ -38,7 +50,11 @@ def publication_of(message: Message) -> Publication:
 def publisher_of(message: Message) -> ClientInfo | None:
     """The client that published it; None for what came from elsewhere."""
     client = client_of(message.id)
-    return ClientInfo(message.user, client) if client else None
+    if not client:
+        return None
+    shown = orjson.loads(message.info) if message.info else {}
+    infos = (orjson.dumps(shown[name]) if name in shown else b"" for name in _SHOWN)
+    return ClientInfo(message.user, client, *infos)
 
 
 class SubscribeResult(NamedTuple):

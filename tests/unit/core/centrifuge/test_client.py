@@ -348,3 +348,15 @@ async def test_everybody_has_a_channel_of_their_own_where_that_is_wanted() -> No
         socket = FakeSocket(gateway)
         await socket.say(command(1, "connect", token=make_token(user)))
         assert set(json.loads(socket.last())["connect"].get("subs", ())) == channels
+
+
+async def test_what_it_publishes_says_what_it_shows_of_itself() -> None:
+    socket = await live(jwt(role="publisher", info={"name": "Ana"}, subs={"room": {"info": [1]}}))
+    for channel in ("room", "other"):
+        await socket.say(command(2, "publish", channel=channel, data=1))
+    infos = []
+    for channel in ("room", "other"):
+        await socket.say(command(3, "history", channel=channel, limit=1))
+        infos.append(json.loads(socket.last())["history"]["publications"][0]["info"])
+    about = {"user": "alice", "client": socket.client.id, "conn_info": {"name": "Ana"}}
+    assert infos == [{**about, "chan_info": [1]}, about]

@@ -288,6 +288,14 @@ def test_a_message_of_a_client_says_whose_it_is() -> None:
     assert results.publication_of(message(2)).info is None
 
 
+def test_a_message_of_a_client_says_what_that_shows_of_itself() -> None:
+    info = ClientInfo("alice", "c1", b'{"name":"Ana"}', b"null")
+    ours = message(2)._replace(id=message_id("77", "c1"), info=info.shown())
+    assert results.publication_of(ours).info == info
+    for bare in (ClientInfo("alice", "c1"), info._replace(conn_info=b'"%b"' % (b"x" * 2048))):
+        assert bare.shown() == b""
+
+
 def test_pushes_name_their_channel() -> None:
     assert shown(JSON.push("a", codes.POSITION_LOST)) == {
         "push": {"channel": "a", "unsubscribe": {"code": 2500, "reason": "insufficient state"}}
