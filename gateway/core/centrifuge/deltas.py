@@ -1,11 +1,18 @@
 """Messages as differences from the one before, for those who asked: worked out once for all."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from weakref import WeakValueDictionary
 
 from gateway.core.centrifuge.wire import ClientWire
 from gateway.domain.messages import Message, Position
 from gateway.protocols.centrifuge import fossil
+from gateway.protocols.centrifuge.results import Publication
+
+_KNOWN_MAX, _KNOWN_BYTES_MAX = 300, 128 * 1024
+# Of what one client recovers: many may come back at once, and everybody waits for each.
+_NEW_MAX = 20
 
 
 class ChannelDeltas:
@@ -18,6 +25,10 @@ class ChannelDeltas:
 
     def __init__(self) -> None:
         self._previous: bytes | None = None
+        # For who comes back; the oldest first. By hashes of what they lead from and to: a broker
+        # that lost messages gives their positions to others.
+        self._known: OrderedDict[tuple[int, int], bytes | None] = OrderedDict()
+        self._known_bytes = 0
         self._newest: dict[ClientWire, DeltaWire] = {}
         # Of the messages that are on their way to everybody now.
         self._batch: tuple[Position, Position] | None = None
@@ -47,9 +58,36 @@ class ChannelDeltas:
         """The way from each message to the next; None where the message itself is no longer."""
         patches: list[bytes | None] = []
         for message in messages:
-            patches.append(_patch(self._previous, message.data))
-            self._previous = message.data
+            previous, self._previous = self._previous, message.data
+            patches.append(None if previous is None else self._patch(previous, message.data))
         return patches
+
+    def chained(self, publications: Sequence[Publication]) -> list[Publication]:
+        """What a client recovers, each with its difference from the one before; the first whole.
+
+        So is whatever nobody had a difference of, where that is too much to work out now.
+        """
+        chain = list(publications[:1])
+        new = 0
+        for previous, publication in pairwise(publications):
+            before, data = previous.data, publication.data
+            is_known = (hash(before), hash(data)) in self._known
+            new += not is_known
+            if is_known or new <= _NEW_MAX:
+                publication = publication._replace(patch=self._patch(before, data) or b"")
+            chain.append(publication)
+        return chain
+
+    def _patch(self, previous: bytes, data: bytes) -> bytes | None:
+        way = hash(previous), hash(data)
+        if way in self._known:
+            return self._known[way]
+        patch = self._known[way] = _patch(previous, data)
+        self._known_bytes += len(patch or b"")
+        while len(self._known) > _KNOWN_MAX or self._known_bytes > _KNOWN_BYTES_MAX:
+            _, oldest = self._known.popitem(last=False)
+            self._known_bytes -= len(oldest or b"")
+        return patch
 
 
 class DeltaWire(ClientWire):
@@ -84,9 +122,7 @@ class Deltas:
         return len(self._channels)
 
 
-def _patch(previous: bytes | None, data: bytes) -> bytes | None:
-    if previous is None:
-        return None
+def _patch(previous: bytes, data: bytes) -> bytes | None:
     patch = fossil.create(previous, data)
     try:
         patch.decode()  # one that cuts a character in two is no text, and JSON carries text

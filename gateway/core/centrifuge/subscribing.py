@@ -54,15 +54,16 @@ async def subscribe(client: "Client", command: Subscribe) -> None:
     client.subscriptions[channel] = subscription
     client.socket.adopt(subscription)
     data = token.data if token else b""
-    is_delta = _may_have_deltas(client, command)
-    if is_delta:
-        subscription.deltas = client.clients.deltas.of(channel)
+    deltas = None
+    if _may_have_deltas(client, command):
+        deltas = subscription.deltas = client.clients.deltas.of(channel)
 
     def tell(result: SubscribeResult) -> None:
         ttl = max(token.ends_at - int(time.time()), 1) if token else 0
-        if is_delta:
-            whole = [publication._replace(is_text=True) for publication in result.publications]
-            result = result._replace(delta=True, publications=whole)
+        if deltas is not None:
+            chain = deltas.chained(result.publications)
+            texts = [publication._replace(is_text=True) for publication in chain]
+            result = result._replace(delta=True, publications=texts)
         client.reply(command.id, result._replace(expires=token is not None, ttl=ttl, data=data))
 
     try:

@@ -179,8 +179,9 @@ class JsonFields(Fields):
 
 def _object(fields: Any) -> dict[str, object]:
     if isinstance(fields, results.Publication) and fields.is_text:
-        text = orjson.dumps(fields.data.decode())
-        fields = fields._replace(data=text, is_text=False)
+        # A difference brings its mark along.
+        text = _text(fields.data, fields.patch or None)
+        fields = fields._replace(data=text, is_text=False, patch=b"")
     always = _ALWAYS.get(type(fields), _NEVER)
     pairs = zip(fields._fields, fields, strict=True)
     return {name: _value(value) for name, value in pairs if value or name in always}

@@ -184,6 +184,9 @@ def _fill(message: Any, fields: Any) -> None:
     """Set what is not empty; the fields go by the names of those of results and pushes."""
     message.SetInParent()
     for name, value in zip(fields._fields, fields, strict=True):
+        if value and name == "patch":
+            message.data, message.delta = value, True
+            continue
         if not value or name == "is_text":  # bytes are bytes, be they a difference or not
             continue
         if name == "tags":

@@ -30,7 +30,8 @@ class Publication(NamedTuple):
     """``epoch`` stands only where a client that joined before the first message learns it.
 
     ``tags`` is a JSON object, or empty. ``is_text``: the data goes as a text of JSON, for a
-    subscription with differences, where any of them might be one.
+    subscription with differences, where any of them might be one. ``patch`` is one from the
+    publication before it, or empty, and goes in place of the data where it is shorter.
     """
 
     data: bytes
@@ -39,6 +40,7 @@ class Publication(NamedTuple):
     info: ClientInfo | None = None
     tags: bytes = b""
     is_text: bool = False
+    patch: bytes = b""
 
 
 def publication_of(message: Message) -> Publication:

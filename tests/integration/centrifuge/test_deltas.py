@@ -73,19 +73,22 @@ async def test_who_joins_later_gets_the_next_one_whole(
         assert [reader.patches for reader in readers] == [2, 1]
 
 
-async def test_what_is_recovered_is_whole(ws: str, gateway: Any, name: str, publisher: str) -> None:
-    for n in range(3):
+async def test_what_is_recovered_is_differences_but_the_first(
+    ws: str, gateway: Any, name: str, publisher: str
+) -> None:
+    for n in range(4):
         await publish(gateway.http, name, {"n": n, "words": WORDS}, publisher)
     async with await entered(ws) as peer:
         history = await peer.ask("history", channel=name, limit=0)
         since = {"recover": True, "epoch": history["epoch"], "offset": 1}
         result = await peer.ask("subscribe", channel=name, delta="fossil", **since)
         reader = Reader(peer, name)
-        assert [reader.read(pub)["n"] for pub in result["publications"]] == [1, 2]
-        for n in (3, 4):
+        assert [reader.read(pub)["n"] for pub in result["publications"]] == [1, 2, 3]
+        assert reader.patches == 2
+        for n in (4, 5):
             await publish(gateway.http, name, {"n": n, "words": WORDS}, publisher)
             assert (await reader.next())["n"] == n
-        assert reader.patches == 1
+        assert reader.patches == 3
 
 
 async def test_a_message_that_is_shorter_than_its_difference_is_whole(

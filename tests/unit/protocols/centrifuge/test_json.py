@@ -277,6 +277,16 @@ def test_messages_of_a_channel_go_out_together() -> None:
     assert second == {"push": {"channel": "room", "pub": {"data": "x", "offset": 2}}}
 
 
+def test_a_difference_in_a_list_goes_as_a_text_where_that_is_shorter() -> None:
+    whole = Publication(b'{"text":"as long as it takes"}', 2, is_text=True)
+    for patch, data in ((b"patch", "patch"), (b"\n" * 14, whole.data.decode())):
+        chained = whole._replace(patch=patch)
+        reply = JSON.reply(1, results.SubscribeResult(publications=[chained]))
+        is_patch = {"delta": True} if data == "patch" else {}
+        (pub,) = shown(reply)["subscribe"]["publications"]
+        assert pub == {"data": data, "offset": 2, **is_patch}
+
+
 def test_a_message_of_a_client_says_whose_it_is() -> None:
     ours = message(2)._replace(id=message_id("77", "c1"))
     assert shown(JSON.publications("room", [ours]))["push"]["pub"] == {

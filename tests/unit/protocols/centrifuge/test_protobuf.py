@@ -316,6 +316,13 @@ def _split_in_two(payload: bytes) -> tuple[bytes, bytes]:
     return payload[1:end], payload[end + 1 :]
 
 
+def test_a_difference_in_a_list_goes_as_bytes() -> None:
+    chained = Publication(b'{"a":1}', 2, is_text=True, patch=b"patch")
+    reply = PROTOBUF.reply(1, results.SubscribeResult(publications=[chained]))
+    (pub,) = OurReply.FromString(reply[1:]).subscribe.publications
+    assert (pub.data, pub.delta, pub.offset) == (b"patch", True, 2)
+
+
 def test_a_text_for_json_is_bytes_here() -> None:
     reply = PROTOBUF.reply(
         1, results.SubscribeResult(publications=[Publication(b"1", 2, is_text=True)])
