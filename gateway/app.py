@@ -36,6 +36,7 @@ from gateway.core.past import Past
 from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
+from gateway.core.server_api.callers import ApiKeys
 from gateway.core.server_api.methods import ServerApi
 from gateway.core.server_api.nodes import Nodes
 from gateway.core.server_api.orders import Orders
@@ -254,6 +255,7 @@ def build(settings: Settings) -> Gateway:
         issuer=issuer,
         namespaces=namespaces,
         allowed_origins=allowed_origins,
+        api_keys=ApiKeys(make_api_keys(settings)),
         publish_rate=publish_rate,
         permissions=permissions,
         store=store,
@@ -361,7 +363,7 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
         )
     )
     api_callers = ApiCallers(
-        make_api_keys(settings),
+        gateway.api_keys,
         callers.authenticate,
         key_in_url_allowed=settings.api_key_in_url,
     )

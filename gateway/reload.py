@@ -11,6 +11,7 @@ from gateway import logs
 from gateway.configuration import ConfigurationError
 from gateway.replica import Gateway
 from gateway.settings import PREFIX, Settings
+from gateway.signing import make_api_keys
 
 RELOADABLE = frozenset(
     {
@@ -36,6 +37,8 @@ RELOADABLE = frozenset(
         "force_push_join_leave",
         "delta",
         "allowed_origins",
+        "api_key",
+        "api_keys",
         "log_level",
         "publish_rate_max",
         "sockets_max",
@@ -90,6 +93,7 @@ class Reload:
         gateway.namespaces.replace(settings.make_namespaces())
         gateway.allowed_origins.clear()
         gateway.allowed_origins.update(settings.allowed_origins)
+        gateway.api_keys.replace(make_api_keys(settings))
         gateway.publish_rate.change(settings.publish_rate_max)
         gateway.door.sockets_max = settings.sockets_max
         gateway.door.pace.change(settings.handshakes_per_second_max, settings.handshakes_burst_max)

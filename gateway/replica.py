@@ -30,6 +30,7 @@ from gateway.core.passwords import Passwords
 from gateway.core.receipts import Receipts
 from gateway.core.revocations import Revocations
 from gateway.core.roster import Roster
+from gateway.core.server_api.callers import ApiKeys
 from gateway.core.server_api.methods import ServerApi
 from gateway.core.tasks import Tasks
 from gateway.core.tickets import TicketOffice
@@ -74,6 +75,7 @@ class Gateway:
     issuer: TokenIssuer
     namespaces: Namespaces
     allowed_origins: set[str]
+    api_keys: ApiKeys
     publish_rate: RateLimit
     permissions: Permissions
     store: Store

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from gateway.adapters.files.jwks import FileJwksSource
 from gateway.configuration import ConfigurationError
 from gateway.core.jwks import JwksKeeper
-from gateway.core.server_api.callers import ApiKey, ApiKeys, digest_of
+from gateway.core.server_api.callers import ApiKey, digest_of
 from gateway.core.tokens import (
     ExternalIssuer,
     KeyRing,
@@ -48,7 +48,7 @@ def make_verifier(
     )
 
 
-def make_api_keys(settings: Settings) -> ApiKeys:
+def make_api_keys(settings: Settings) -> list[ApiKey]:
     """The keys of the server API."""
     keys = [
         ApiKey(
@@ -61,7 +61,7 @@ def make_api_keys(settings: Settings) -> ApiKeys:
     ]
     if settings.api_key is not None:
         keys.append(ApiKey("GATEWAY_API_KEY", digest_of(settings.api_key.get_secret_value())))
-    return ApiKeys(keys)
+    return keys
 
 
 def make_keepers(settings: Settings) -> list[JwksKeeper]:

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -169,6 +170,26 @@ async def test_pages_of_a_new_origin_may_come(gateway: GatewayProcess, config: P
     async with listen(gateway.ws, "news", READER, **page) as socket:
         await publish(gateway.http, "news", 1, PUBLISHER)
         assert (await receive_json(socket))["data"] == 1
+
+
+async def test_a_key_that_has_gone_is_refused_from_then_on(directory: Path, config: Path) -> None:
+    keys = [secrets.token_urlsafe(32) for _ in range(2)]
+
+    async def statuses() -> list[int]:
+        answers = [
+            asyncio.to_thread(call, url, body=b"{}", headers={"X-API-Key": key}) for key in keys
+        ]
+        return [answer.status for answer in await asyncio.gather(*answers)]
+
+    with GatewayProcess(directory, config=config) as process:
+        url = f"{process.http}/api/info"
+        assert await statuses() == [401, 401]
+        await reload(process, config, f'api_key = "{keys[0]}"')
+        assert await statuses() == [200, 401]
+        log = await reload(process, config, f'api_key = "{keys[1]}"')
+        assert "changed: GATEWAY_API_KEY;" in log
+        assert not any(key in log for key in keys)
+        assert await statuses() == [401, 200]
 
 
 async def test_every_worker_reads_again_and_none_restarts(directory: Path, config: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.app import build
 from gateway.configuration import ConfigurationError, load
-from gateway.domain.errors import Crowded, LimitReached
+from gateway.core.server_api.callers import digest_of
+from gateway.domain.errors import Crowded, InvalidToken, LimitReached
 from gateway.domain.namespaces import Anyone
 from gateway.reload import RELOADABLE, Reload
 from gateway.replica import Gateway
@@ -78,6 +79,21 @@ def test_what_changed_is_in_force_and_what_went_is_as_by_default(reload: Reloadi
     assert not gateway.namespaces.refuses("other:a")
     assert gateway.door.allowed_origins == set()
     gateway.publish_rate.spend("alice", 1000)
+
+
+def test_keys_of_the_server_api_come_and_go(reload: Reloading) -> None:
+    keys, named = reload.gateway.api_keys, {"name": "shop", "key_sha256": digest_of("k").hex()}
+    reload(api_keys=[named], api_key="first " + SECRET)
+    assert keys.caller("k").sees("anything")
+    reload(api_keys=[{**named, "channels": ["shop:*"]}], api_key="second " + SECRET)
+    assert not keys.caller("k").sees("anything")
+    assert keys.caller("second " + SECRET).name == "GATEWAY_API_KEY"
+    with pytest.raises(InvalidToken):
+        keys.caller("first " + SECRET)
+    reload()
+    for gone in ("k", "second " + SECRET):
+        with pytest.raises(InvalidToken):
+            keys.caller(gone)
 
 
 def test_what_waits_for_a_restart_is_named_until_then(

@@ -54,6 +54,10 @@ class Caller(NamedTuple):
 
 class ApiKeys:
     def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self.replace(keys)
+
+    def replace(self, keys: Sequence[ApiKey]) -> None:
+        """From now on these are the keys; what was asked before is carried out."""
         self._keys = [(key.digest, _caller_with(key)) for key in keys]
 
     def caller(self, text: str) -> Caller:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from gateway.configuration import ConfigurationError, describe, load
+from gateway.core.server_api.callers import ApiKeys
 from gateway.domain.errors import InvalidToken
 from gateway.signing import make_api_keys
 
@@ -22,7 +23,7 @@ def test_a_key_is_long_and_hidden() -> None:
 
 def test_without_a_setting_no_key_is_known() -> None:
     with pytest.raises(InvalidToken):
-        make_api_keys(load(env_file=None)).caller("")
+        ApiKeys(make_api_keys(load(env_file=None))).caller("")
 
 
 def test_keys_come_as_json_and_are_shown_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
