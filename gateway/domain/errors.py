@@ -52,6 +52,14 @@ class Denied(GatewayError):
     code = "denied"
 
 
+class Dismissed(Denied):
+    """Another server ends the connection, with a code for applications that its client knows."""
+
+    def __init__(self, detail: str, close_code: int) -> None:
+        super().__init__(detail)
+        self.close_code = close_code
+
+
 class TooBig(GatewayError):
     """A message or a request over its limit."""
 

@@ -6,6 +6,7 @@ learn nothing but 1006.
 
 from gateway.domain.errors import (
     Crowded,
+    Dismissed,
     GatewayError,
     LimitReached,
     Restarting,
@@ -29,6 +30,8 @@ _CODES: dict[type[GatewayError], int] = {
 
 def closing_of(error: GatewayError) -> tuple[int, str]:
     """The close code and reason for an error."""
+    if isinstance(error, Dismissed):
+        return error.close_code, error.detail
     if isinstance(error, LimitReached | Unavailable):
         retry_ms = int(error.retry_after_seconds * 1000)
         code = _CODES.get(type(error), POLICY)

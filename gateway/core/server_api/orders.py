@@ -16,7 +16,7 @@ from gateway.core.centrifuge.subscription import Subscription
 from gateway.core.roster import Roster
 from gateway.core.session import Session
 from gateway.core.surveys import Surveys
-from gateway.domain.errors import Denied, ExpiredToken, GatewayError, Unavailable
+from gateway.domain.errors import Denied, Dismissed, ExpiredToken, GatewayError, Unavailable
 from gateway.domain.messages import Position
 from gateway.domain.namespaces import Override
 from gateway.protocols.centrifuge import codes
@@ -74,6 +74,7 @@ class Orders:
             "code": why.code,
             # Never empty: a browser's library looks at the code only where there is a reason.
             "reason": order.reason or why.reason,
+            "plain_code": order.code,
         }
         await self._surveys.ask(_DISCONNECT, body)
 
@@ -116,8 +117,10 @@ class Orders:
         for client in self._clients(target):
             if client.id not in body["whitelist"]:
                 client.disconnect(why)
+        # A replica of the version before says nothing of it.
+        code = int(body.get("plain_code", 0))
         for session in self._plain(target):
-            session.end(Denied(why.reason))
+            session.end(Dismissed(why.reason, code) if code else Denied(why.reason))
 
     async def _refresh(self, body: dict[str, Any]) -> None:
         target, ends_at = Target(*body["target"]), int(body["ends_at"])

@@ -105,6 +105,7 @@ async def test_plain_sockets_are_closed_too(
         listen(second.ws, channel, token) as asgi,
         listen(third.ws, channel, token) as native,
         listen(third.ws, f"{channel}-2", token) as elsewhere,
+        listen(second.ws, f"{channel}-2", token) as elsewhere_asgi,
     ):
         await result(first, "disconnect", user=user, client="a-client")  # they have no id
         await result(first, "unsubscribe", user=user, channel=channel)
@@ -112,7 +113,11 @@ async def test_plain_sockets_are_closed_too(
             assert await closing_of(socket) == (1008, "unsubscribed by the server")
         why = {"code": 4000, "reason": "go away"}
         await result(first, "disconnect", user=user, disconnect=why)
-        assert await closing_of(elsewhere) == (1008, "go away")
+        for socket in (elsewhere, elsewhere_asgi):
+            assert await closing_of(socket) == (4000, "go away")
+    async with listen(third.ws, channel, token) as again:
+        await result(first, "disconnect", user=user, disconnect={"code": 0, "reason": "go away"})
+        assert await closing_of(again) == (1008, "go away")
 
 
 async def test_an_event_stream_ends_too(
