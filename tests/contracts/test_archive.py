@@ -29,6 +29,9 @@ async def test_what_was_appended_is_read_as_it_was(shelf: Shelf, channel: str) -
         Message(channel, each, secrets.token_hex(12), "josé 🔑", 1e9 + n / 1000, Position("e", n))
         for n, each in enumerate(data, 1)
     ]
+    tags, info = '{"kind":"é\\n\\u0000"}'.encode(), '{"conn_info":{"name":"Ñ"}}'.encode()
+    sent[1] = sent[1]._replace(tags=tags)
+    sent[2] = sent[2]._replace(info=info)
     await shelf.archive.append([Stretch(channel, BEGINNING, Position("e", 5), sent)])
 
     assert await shelf.archive.after(channel, BEGINNING, 100) == sent

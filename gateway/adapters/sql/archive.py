@@ -211,6 +211,8 @@ def _row(epoch_id: int, message: Message) -> dict[str, Any]:
         "user_name": _text(message.user),
         "published_at": message.time,
         "data": message.data,
+        "tags": message.tags.decode() or None,
+        "info": message.info.decode() or None,
     }
 
 
@@ -226,6 +228,8 @@ def _message(epoch: Row[Any], row: Row[Any]) -> Message:
         row.user_name,
         row.published_at,
         Position(epoch.epoch, row.message_offset),
+        tags=(row.tags or "").encode(),
+        info=(row.info or "").encode(),
     )
 
 

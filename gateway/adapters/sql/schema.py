@@ -25,7 +25,7 @@ from sqlalchemy.dialects.mysql import LONGBLOB
 
 # The newest migration. It stands here so that looking whether a database is up to date does not
 # load Alembic; the numbers sort, so that an older gateway knows a newer database.
-VERSION = "0002"
+VERSION = "0003"
 
 _KEYS_PER_CHARACTER = 3  # what case folding can make of one
 NAME_KEY_LENGTH = 150 * _KEYS_PER_CHARACTER
@@ -123,6 +123,8 @@ archive_messages = Table(
     Column("user_name", Text, nullable=False),
     Column("published_at", Double, nullable=False),
     Column("data", Data, nullable=False),
+    Column("tags", Text),  # encoded JSON, as is the next one; null where there is none
+    Column("info", Text),
     **OPTIONS,
 )
 

@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from gateway.adapters.sql.archive import SqlArchive
 from gateway.adapters.sql.engine import Database
 from gateway.adapters.sql.migrate import SCRIPTS, MigrationFailed, pending, upgrade
 from gateway.adapters.sql.schema import (
@@ -24,6 +25,8 @@ from gateway.adapters.sql.schema import (
     users,
 )
 from gateway.adapters.sql.users import SqlUsers
+from gateway.domain.archive import Stretch
+from gateway.domain.messages import BEGINNING, Message, Position
 from tests.support.databases import DATABASES, fresh_url, opened
 
 
@@ -78,6 +81,22 @@ async def test_a_database_of_the_first_version_gets_the_rest(database: Database)
     assert await pending(database)
     assert (await upgrade(database))[0].startswith("0002 ")
     assert await SqlUsers(database).count() == 1
+
+
+async def test_what_was_archived_before_there_were_tags_has_none(database: Database) -> None:
+    await upgrade(database)
+    old = Message("room", b"1", "id-1", "alice", 1.5, Position("e", 1))
+    stretch = Stretch("room", BEGINNING, old.position, [old])
+    await SqlArchive(database).append([stretch])
+    async with database.writing() as connection:
+        for column in ("tags", "info"):
+            await connection.execute(text(f"ALTER TABLE archive_messages DROP COLUMN {column}"))
+        await connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+
+    assert [step[:5] for step in await upgrade(database)] == ["0003 "]
+    archive, new = SqlArchive(database), old._replace(position=Position("e", 2), tags=b'{"a":"b"}')
+    await archive.append([Stretch("room", old.position, new.position, [new])])
+    assert await archive.after("room", BEGINNING, 9) == [old, new]
 
 
 async def test_replicas_that_start_together_migrate_once(url: str) -> None:
