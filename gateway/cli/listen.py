@@ -224,6 +224,8 @@ class _Follower:
             self.printer.message(line, value)
 
     def _ended(self, code: int | None, reason: str, token: str) -> float | None:
+        if code is not None and _is_for_good(code):
+            raise InvalidRequest(f"{self.channel}: closed with {code}: {reason}")
         retry = _RETRY.search(reason)
         if code == _REFUSED_CLOSE and retry is None and self.source.read() == token:
             raise InvalidRequest(f"{self.channel}: closed with {code}: {reason}")
@@ -236,6 +238,11 @@ class _Follower:
         self.failures += 1
         most = min(_WAIT_SECONDS_MAX, _WAIT_SECONDS_MIN * 2**self.failures)
         return random.uniform(_WAIT_SECONDS_MIN, most)
+
+
+def _is_for_good(code: int) -> bool:
+    """Whether whoever asked the server API for this code wants nobody to come back."""
+    return 3500 <= code < 4000 or 4500 <= code < 5000
 
 
 def _words_of(closed: "ConnectionClosed") -> tuple[int | None, str]:

@@ -170,6 +170,23 @@ def test_who_is_logged_out_listens_no_more(
     assert "1008: the token has been revoked" in refusal
 
 
+def test_a_code_of_another_server_says_whether_to_come_back(
+    gateway: GatewayProcess, directory: Path, channel: str
+) -> None:
+    def disconnect(code: int) -> None:
+        order = {"user": channel, "disconnect": {"code": code, "reason": "enough"}}
+        admin = make_token("root", "admin")
+        assert call(f"{gateway.http}/api/disconnect", token=admin, json_body=order).status == 200
+
+    with Listening(directory, gateway, channel, token=make_token(channel)) as listening:
+        listening.wait_live()
+        disconnect(4001)
+        wait_until(lambda: listening.notices.count("caught_up") == 2, "it comes back", SECONDS)
+        disconnect(4501)
+        assert listening.ended() == 1
+    assert "closed with 4501: enough" in listening.notices.splitlines()[-1]
+
+
 def test_a_fresh_token_in_the_file_is_taken_when_the_old_one_ends(
     gateway: GatewayProcess, directory: Path, channel: str
 ) -> None:
