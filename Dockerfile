@@ -1,27 +1,30 @@
 # The gateway, and the one-shot services that make its secrets and its tables: the same image.
-#   docker build -t gateway .      other base: --build-arg PYTHON_VERSION=3.13
-ARG PYTHON_VERSION=3.12
+#   docker build -t gateway .      other base: --build-arg PYTHON_IMAGE=python:3.13-slim
+# A tag, not a digest: each build gets what Debian and Python have mended since the last one. Who
+# wants the same bytes each time gives a digest: PYTHON_IMAGE=python:3.12-slim@sha256:...
+ARG PYTHON_IMAGE=python:3.12-slim
 
-FROM python:${PYTHON_VERSION}-slim AS build
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
-# pip builds our wheel in an environment of its own, and reads the versions for it from here.
-ENV PIP_CONSTRAINT=/build/constraints.txt \
-    PIP_BUILD_CONSTRAINT=/build/constraints.txt \
-    PIP_NO_CACHE_DIR=1 \
+ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 # The dependencies first, in a layer of their own: a change of our code does not fetch them anew.
-COPY pyproject.toml constraints.txt ./
-COPY gateway/__init__.py gateway/
-RUN touch README.md \
-    && python -m venv /opt/gateway \
-    && /opt/gateway/bin/pip install -c constraints.txt .
-COPY README.md ./
+# Every file that comes from an index has to have one of the hashes in these lists.
+COPY deploy/requirements.lock deploy/build.lock ./
+RUN python -m venv /opt/gateway \
+    && /opt/gateway/bin/pip install --require-hashes -r requirements.lock \
+    && python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes -r build.lock
+COPY pyproject.toml README.md ./
 COPY gateway gateway
-RUN /opt/gateway/bin/pip install -c constraints.txt --no-deps --force-reinstall . \
+# With what was checked above and nothing else: pip asks no index any more.
+RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation -w dist . \
+    && /opt/gateway/bin/pip install --no-index --no-deps dist/*.whl \
+    && /opt/gateway/bin/pip check \
     # Nothing is installed at run time.
     && /opt/gateway/bin/pip uninstall --yes pip
 
-FROM python:${PYTHON_VERSION}-slim
+FROM ${PYTHON_IMAGE}
 # An empty volume takes over the owner and the mode of the directory it is mounted on. Redis and
 # MariaDB, which run as somebody else, have to get into their own of these, and nobody into ours.
 RUN groupadd --gid 10001 gateway \
