@@ -89,6 +89,14 @@ def test_an_event_is_one_line_whatever_is_in_its_names(form: str, evil: str) -> 
     assert text.rstrip("\n").isprintable()
 
 
+def test_json_is_plain_ascii_whatever_the_alphabet() -> None:
+    """S37: to some readers more than a line feed ends a line."""
+    stream = written(form="json")
+    logger.info("%s", "señal 信号 ☂")
+    assert stream.getvalue().isascii()
+    assert parsed(stream)["event"] == "señal 信号 ☂"
+
+
 def test_what_is_harmless_in_any_alphabet_stays_readable_on_a_console() -> None:
     stream = written(form="console")
     logger.info("%s", "señal 信号 ☂")

@@ -307,6 +307,26 @@ async def test_what_somebody_else_published_is_dropped_and_counted(
     assert subscriber_of(replica).foreign_count == 1
 
 
+async def test_what_somebody_else_wrote_into_a_stream_is_not_history(
+    replica: Replica, admin: Any, prefix: str
+) -> None:
+    """S36"""
+    first = await publish(replica, "room", b'"ours"')
+    stream = f"{prefix}:{{room}}:stream"
+    head = b'{"id":"i","user":"root","time":1.0}\n'
+    for id, fields in (
+        ("1-1", {"m": head + b'"between"'}),
+        ("2-0", {"m": b"hello"}),
+        ("3-0", {"m": head + b'"' + b"x" * 1_000_000 + b'"'}),
+        ("4-0", {"x": head + b"1"}),
+        ("5-0", {"m": head + b'"ahead"'}),
+    ):
+        admin.xadd(stream, fields, id=id)
+    admin.hset(f"{prefix}:{{room}}:state", "o", 4)  # or all but one of them would be ahead
+    history = await replica.broker.history("room", HistoryQuery(None, 10))
+    assert [(m.data, m.position) for m in history.messages] == [(b'"ours"', first.position)]
+
+
 async def test_a_full_redis_refuses_the_message_and_takes_the_next(
     replica: Replica, admin: Any
 ) -> None:
