@@ -94,6 +94,29 @@ def test_no_container_runs_as_root_or_can_write_or_gain_rights(stack: Stack) -> 
         assert uid != ["0"]
 
 
+def test_a_gateway_has_no_rights_and_nothing_to_install_more_with(stack: Stack) -> None:
+    """S56: as the kernel sees its first process."""
+    status = stack.read("gateway", "/proc/1/status")
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    assert fields["Uid"].split() == fields["Gid"].split() == ["10001"] * 4
+    for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(fields[capabilities], 16) == 0, capabilities
+    assert fields["NoNewPrivs"].strip() == "1"
+
+    script = (
+        "import importlib.util as u, os; "
+        "print([m for m in ('pip', 'hatchling', 'pytest') if u.find_spec(m)], "
+        "[p for p in ('/', '/opt/gateway', '/secrets/gateway', '/etc') if os.access(p, os.W_OK)])"
+    )
+    assert stack.compose("exec", "-T", "gateway", "python", "-c", script).strip() == "[] []"
+
+    (image,) = {container["Image"] for container in stack.inspect(*stack.containers("gateway"))}
+    (config,) = (described["Config"] for described in stack.inspect(image))
+    assert config["User"] == "10001:10001"
+    assert "/readyz" in " ".join(config["Healthcheck"]["Test"])
+    assert not any("SECRET" in line or "PASSWORD" in line for line in config["Env"])
+
+
 def test_redis_lets_in_nobody_without_the_password(stack: Stack) -> None:
     ask = ["exec", "-T", "redis", "redis-cli", "--no-auth-warning"]
     assert "NOAUTH" in stack.compose(*ask, "get", "x")

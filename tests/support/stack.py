@@ -132,7 +132,7 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    _need_engine()
+    need_engine()
     stack = Stack()
     try:
         try:
@@ -147,7 +147,7 @@ def stack() -> Iterator[Stack]:
         stack.down()
 
 
-def _need_engine() -> None:
+def need_engine() -> None:
     """Skip without a Docker engine; fail under CI, where one is expected."""
     required("docker")
     for command in (["docker", "version"], ["docker", "compose", "version"]):

@@ -14,7 +14,7 @@ ROWS = [
     for line in TABLE.splitlines()
     if line.startswith("| S")
 ]
-NUMBERS = [f"S{number:02}" for number in (*range(1, 56), 59)]
+NUMBERS = [f"S{number:02}" for number in range(1, 61)]
 PROOF = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
 
