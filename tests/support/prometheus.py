@@ -1,6 +1,5 @@
 """A real Prometheus, its tools, and the little of its text form that tests read."""
 
-import json
 import re
 import subprocess
 import urllib.parse
@@ -51,29 +50,23 @@ def promtool(*arguments: str, stdin: str = "", cwd: Path | None = None) -> str:
     return said
 
 
-class Prometheus(Process):
-    """Scrapes as its configuration says, which stands beside its rules in the directory."""
+class PrometheusApi:
+    """What a running Prometheus knows."""
 
-    def __init__(self, directory: Path, config: Path) -> None:
-        self.port = free_port()
-        self.http = f"http://127.0.0.1:{self.port}"
-        command = [
-            required("prometheus"),
-            f"--config.file={config}",
-            f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self.port}",
-        ]
-        super().__init__(command, directory / "prometheus.log")
+    def __init__(self, port: int) -> None:
+        self.http = f"http://127.0.0.1:{port}"
 
-    def start(self) -> None:
-        super().start()
-        self.wait_ready(lambda: status_of(self.http + "/-/ready") == 200, "prometheus")
+    def is_ready(self) -> bool:
+        return status_of(self.http + "/-/ready") == 200
+
+    def ask(self, path: str) -> Any:
+        answer = call(f"{self.http}/api/v1/{path}")
+        assert answer.status == 200, answer.body
+        return answer.json["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         query = urllib.parse.urlencode({"query": expression})
-        answer = call(f"{self.http}/api/v1/query?{query}")
-        assert answer.status == 200, answer.body
-        found: list[dict[str, Any]] = json.loads(answer.body)["data"]["result"]
+        found: list[dict[str, Any]] = self.ask(f"query?{query}")["result"]
         return found
 
     def value(self, expression: str) -> float | None:
@@ -81,3 +74,22 @@ class Prometheus(Process):
         found = self.query(expression)
         assert len(found) <= 1, found
         return float(found[0]["value"][1]) if found else None
+
+
+class Prometheus(PrometheusApi, Process):
+    """Scrapes as its configuration says, which stands beside its rules in the directory."""
+
+    def __init__(self, directory: Path, config: Path) -> None:
+        port = free_port()
+        PrometheusApi.__init__(self, port)
+        command = [
+            required("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        Process.__init__(self, command, directory / "prometheus.log")
+
+    def start(self) -> None:
+        super().start()
+        self.wait_ready(self.is_ready, "prometheus")

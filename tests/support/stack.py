@@ -19,6 +19,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from tests.support.clients import call, listen, receive_json
+from tests.support.prometheus import PrometheusApi
 from tests.support.servers import free_port, required, status_of, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,8 @@ class Stack:
             if not name.startswith(("GATEWAY_", "COMPOSE_"))
         }
         self._env["GATEWAY_PORT"] = str(self.port)
+        self.prometheus_port = free_port()
+        self._env["PROMETHEUS_PORT"] = str(self.prometheus_port)
         # Its own, as another stack may run on this engine.
         first, second = secrets.token_bytes(2)
         self._env["EDGE_SUBNET"] = f"10.{first}.{second}.0/24"
@@ -81,8 +84,26 @@ class Stack:
         self.docker(*self._compose, *added, "up", "--detach", seconds=180)
         wait_until(self.is_ready, "every container of the stack is healthy", START_SECONDS)
 
+    @contextlib.contextmanager
+    def monitoring(self) -> Iterator[PrometheusApi]:
+        """The profile's Prometheus, its official image or one that stands in for it."""
+        known = self.compose("--profile", "monitoring", "config", "--format", "json", errors=False)
+        image = json.loads(known)["services"]["prometheus"]["image"]
+        if not self.docker("images", "--quiet", image).strip():
+            self._compose += ["--file", str(ROOT / "tests/e2e/compose.prometheus.yaml")]
+        self.compose("up", "--detach", "--no-deps", "prometheus", seconds=300)
+        prometheus = PrometheusApi(self.prometheus_port)
+        try:
+            wait_until(prometheus.is_ready, "Prometheus is ready", START_SECONDS)
+            yield prometheus
+        finally:
+            self.compose("rm", "--stop", "--force", "prometheus")
+
     def down(self) -> None:
-        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", seconds=120)
+        profiles = ["--profile", "monitoring"]
+        self.compose(
+            *profiles, "down", "--volumes", "--remove-orphans", "--rmi", "local", seconds=120
+        )
         label = f"label=com.docker.compose.project={self.project}"
         for kind in (["ps", "--all"], ["volume", "ls"], ["network", "ls"]):
             assert self.docker(*kind, "--quiet", "--filter", label).split() == []
