@@ -19,6 +19,7 @@ ELSEWHERE = {
     "cli/smoke": "integration/test_client_commands.py",
     "configuration": "unit/test_settings.py",
     "core/centrifuge": "integration/centrifuge, and what time does in unit/core/centrifuge",
+    "core/delivery": "unit/core/test_hub.py",
     "core/server_api/methods": "integration/api",
     "core/server_api/nodes": "integration/api",
     "core/server_api/publishing": "integration/api",
