@@ -157,9 +157,9 @@ class _Follower:
 
     async def once_more(self) -> None:
         """One connection, and the wait after it; raises `GatewayError` where the next is no use."""
-        wait_seconds, why = None, "the connection ended"
+        wait_seconds = None
         try:
-            wait_seconds = await self._listen(self.source.read())
+            wait_seconds, why = await self._listen(self.source.read())
         except Unavailable as error:
             if not self.was_connected:
                 raise  # a wrong URL, most likely; somebody is waiting to be told
@@ -170,8 +170,8 @@ class _Follower:
         self.printer.notice(self.channel, told)
         await asyncio.sleep(wait_seconds)
 
-    async def _listen(self, token: str) -> float | None:
-        """One connection from its begin to its end; when to come back, if it was told."""
+    async def _listen(self, token: str) -> tuple[float | None, str]:
+        """One connection from its begin to its end; when to come back, if it was told, and why."""
         from websockets.asyncio.client import connect
         from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
@@ -223,7 +223,7 @@ class _Follower:
         if "data" in value:
             self.printer.message(line, value)
 
-    def _ended(self, code: int | None, reason: str, token: str) -> float | None:
+    def _ended(self, code: int | None, reason: str, token: str) -> tuple[float | None, str]:
         if code is not None and _is_for_good(code):
             raise InvalidRequest(f"{self.channel}: closed with {code}: {reason}")
         retry = _RETRY.search(reason)
@@ -231,7 +231,8 @@ class _Follower:
             raise InvalidRequest(f"{self.channel}: closed with {code}: {reason}")
         if code != _REFUSED_CLOSE:
             self.was_connected = True  # it is a gateway that says goodbye
-        return int(retry[1]) / 1000 if retry else None
+        why = f"closed with {code}: {reason}" if reason else "the connection ended"
+        return (int(retry[1]) / 1000 if retry else None), why
 
     def _backoff(self) -> float:
         """Longer each time, and each client another time: a crowd does not come back at once."""

@@ -39,7 +39,8 @@ def token(
     if not settings.has_signing_key:
         stop(
             "GATEWAY_JWT_SECRET is not set here, and a token must be signed with the secret that "
-            "the running gateway has; 'make run' keeps it in .env"
+            "the running gateway has: 'gateway secrets --env-file .env' makes one in .env, which "
+            "every command in this directory reads"
         )
 
     from gateway.signing import make_issuer

@@ -96,7 +96,7 @@ class Drain:
         self.has_begun = True
         pause = self.pause_seconds if pauses else 0.0
         self._closes_at = self._clock() + pause
-        logger.info("draining: %d sockets, closed from in %g s on", self.sockets_left, pause)
+        logger.info("draining: %d sockets, to be closed after %g s", self.sockets_left, pause)
 
     def check(self) -> None:
         """Raise `Restarting` where it is too late to come in."""

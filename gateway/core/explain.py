@@ -135,10 +135,15 @@ def _audience(reading: Reading) -> str:
 
 
 def _times(reading: Reading) -> str:
-    left = _span(reading.expires_at - reading.now)
+    left = reading.expires_at - reading.now
     lifetime = _span(reading.expires_at - reading.issued_at)
+    validity = (
+        f"valid for another {_span(left)}, until"
+        if left > 0
+        else "valid by the leeway alone, after"
+    )
     return (
-        f"valid for another {left}, until {_moment(reading.expires_at)}; "
+        f"{validity} {_moment(reading.expires_at)}; "
         f"issued {_moment(reading.issued_at)} for {lifetime}"
     )
 
@@ -187,10 +192,8 @@ def _moment(seconds: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """A span of time with its two largest units; what is over is told as over."""
-    if seconds <= 0:
-        return "the leeway alone"
-    rest, parts = int(seconds), list[str]()
+    """A span of time with its two largest units."""
+    rest, parts = max(0, int(seconds)), list[str]()
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, rest = divmod(rest, size)
         if count or (unit == "s" and not parts):

@@ -20,8 +20,9 @@ trap : INT
 while IFS= read -r block <&"$BLOCKS"; do . "$block"; printf '\\036%d\\036\\n' $?; done
 """
 # What a shell says about its own jobs, and when, is not what a page shows.
+ENDS = r"(?:Done|Exit \d+|Killed|Terminated) .*\n"
 JOBS = re.compile(
-    r"^(\S+: line \d+: +\d+ |\[\d+\]).*(Killed|Terminated|Done|Exit|Hangup).*\n", re.M
+    rf"/[^\s\"]+\.sh: line \d+: +\d+ {ENDS}|\[\d+\][+-]? +{ENDS}|\n\[\d+\][+-]? +Stopped .*\n"
 )
 
 
@@ -33,6 +34,7 @@ class Terminal:
         self._env = env
         self._printed = ""
         self._blocks = 0
+        self._script = ""
 
     def __enter__(self) -> Self:
         self._screen, keyboard = os.openpty()
@@ -61,6 +63,7 @@ class Terminal:
         self._blocks += 1
         block = self._directory.with_name(f"{self._directory.name}-{id(self)}-{self._blocks}.sh")
         block.write_text(script)
+        self._script = script
         self._printed = ""
         os.write(self._tell, f"{block}\n".encode())
 
@@ -69,7 +72,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while (ended := END.search(self._read())) is None:
             if time.monotonic() > deadline:
-                pytest.fail(f"not done within {seconds} s; it printed:\n{self._printed}")
+                pytest.fail(f"not done in {seconds} s:\n{self._script}\nit printed:\n{self._printed}")
             time.sleep(0.02)
         printed, self._printed = self._printed[: ended.start()], self._printed[ended.end() :]
         return JOBS.sub("", printed), int(ended[1])

@@ -143,7 +143,7 @@ def test_a_retired_key_is_told_with_its_end() -> None:
 
 def test_a_token_within_the_leeway_is_told_as_such() -> None:
     token = claims_with(exp=NOW - LEEWAY + 1)
-    assert "another the leeway alone" in verdicts(told(token))["times"]
+    assert "valid by the leeway alone, after" in verdicts(told(token))["times"]
 
 
 def test_a_revoked_token_is_told_with_the_reason() -> None:
