@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all faults soak check lint-deploy audit lock format bench scale-out clean tools tools-all up
+.PHONY: help install run test test-all faults soak check lint-deploy audit lock format bench scale-out clean tools tools-all up
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
+
+install: $(VENV)/.installed ## install the gateway and its tools into .venv, and nothing else
+	@:
 
 run: $(VENV)/.installed ## start a gateway on port 8000, without Redis
 	@$(BIN)/gateway secrets --env-file .env

@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.browser.conftest import Windows
+from tests.support import pages
 from tests.support.accounts import PASSWORD, Person
 from tests.support.balancer import Balancer
 from tests.support.clients import make_token, publish, publish_now
@@ -28,9 +29,7 @@ SECONDS = 15.0
 
 
 def program(section: str, language: str, number: int = 0) -> str:
-    text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    programs: list[str] = re.findall(rf"```{language}\n(.*?)```", text, re.S)
-    return programs[number]
+    return pages.blocks(pages.section(PAGE, section), language)[number]
 
 
 def at(gateway: GatewayProcess | Balancer, code: str) -> str:

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support import pages
+from tests.support.pages import ROOT
 from tests.support.servers import GatewayProcess, gateway_environment, required
 
-ROOT = Path(__file__).parents[2]
 DEPLOY, CLI, DYING = (
     (ROOT / "docs" / f"{n}.md").read_text() for n in ("deploy", "cli", "when-x-dies")
 )
 PROOF = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
 
-def blocks(text: str, section: str, language: str = "sh") -> list[str]:
-    part = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
-    found = re.findall(rf"```{language}\n(.*?)```", part, re.S)
-    assert found, section
+def blocks(text: str, title: str, language: str = "sh") -> list[str]:
+    found = pages.blocks(pages.section(text, title), language)
+    assert found, title
     return found
 
 
@@ -158,20 +158,3 @@ def test_every_line_of_what_dies_has_its_proof() -> None:
     for row in rows:
         assert len(re.split(r"(?<!\\)\|", row)) == 7, row
         assert PROOF.search(row), row
-
-
-@pytest.mark.parametrize("page", ["deploy", "cli", "when-x-dies"])
-def test_the_settings_and_links_of_a_page_exist(page: str) -> None:
-    from gateway.settings import Settings
-
-    text = (ROOT / "docs" / f"{page}.md").read_text()
-    known = {f"GATEWAY_{field.upper()}" for field in Settings.model_fields}
-    known |= {"GATEWAY_CONFIG", "GATEWAY_SECRETS_DIR", "GATEWAY_URL", "GATEWAY_TOKEN"}
-    assert set(re.findall(r"GATEWAY_[A-Z_]*[A-Z]", text)) <= known
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        path, _, section = link.partition("#")
-        target = ROOT / "docs" / (path or f"{page}.md")
-        assert target.exists(), link
-        if section:
-            titles = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
-            assert section in [re.sub(r"[^\w -]", "", t.lower()).replace(" ", "-") for t in titles]

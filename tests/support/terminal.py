@@ -72,7 +72,9 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while (ended := END.search(self._read())) is None:
             if time.monotonic() > deadline:
-                pytest.fail(f"not done in {seconds} s:\n{self._script}\nit printed:\n{self._printed}")
+                pytest.fail(
+                    f"not done in {seconds} s:\n{self._script}\nit printed:\n{self._printed}"
+                )
             time.sleep(0.02)
         printed, self._printed = self._printed[: ended.start()], self._printed[ended.end() :]
         return JOBS.sub("", printed), int(ended[1])
