@@ -17,6 +17,10 @@ from gateway.domain.namespaces import Namespace, Who
 from gateway.settings import PREFIX, NamespaceSettings, Settings, source_path
 
 _SOURCES = ("config", "secrets_dir")
+SECRET_IS_NEEDED = (
+    "GATEWAY_JWT_SECRET is needed with Redis, on a public address and in production: "
+    "'gateway secrets --env-file .env' makes one"
+)
 _OF_CLIENTS = ("url", "token")  # what `gateway listen` and its like read; no setting of a gateway
 
 

@@ -1,9 +1,12 @@
 """Running the gateway under uvicorn: what is set there, and why."""
 
 import asyncio
+import errno
 import logging
 import os
 import resource
+import socket
+import ssl
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -14,7 +17,8 @@ from fastapi import FastAPI
 
 from gateway import logs
 from gateway.app import build, create_app
-from gateway.configuration import load
+from gateway.configuration import ConfigurationError, load
+from gateway.domain.errors import Unavailable
 from gateway.reload import Reload, ignore_hangup
 from gateway.serving import Server, Workers
 from gateway.settings import LogFormat, Settings
@@ -28,9 +32,15 @@ logger = logging.getLogger(__name__)
 
 
 def serve(as_read: Settings, read_again: Callable[[], Settings]) -> None:
-    """Serve until a signal; raises `ConfigurationError` before anything is opened."""
+    """Serve until a signal.
+
+    Raises `ConfigurationError` before anything is opened, and `Unavailable` where somebody else
+    has the port.
+    """
     ignore_hangup()
     settings = as_read
+    _try_certificate(settings)
+    _try_address(settings.host, settings.port)
     _log_to_stderr(settings)
     is_made_up = not settings.has_signing_key
     settings = with_secret(settings)
@@ -78,6 +88,12 @@ def serve(as_read: Settings, read_again: Callable[[], Settings]) -> None:
         sys.exit(1)  # nobody was waited for
 
 
+def rehearse(settings: Settings) -> None:
+    """Raise `ConfigurationError` for what only shows when the parts are made; nothing is opened."""
+    _try_certificate(settings)
+    build(with_secret(settings))
+
+
 def worker_app(**options: Any) -> FastAPI:
     """The application of one process of several; everything is read and built anew in it.
 
@@ -121,6 +137,48 @@ def _config(settings: Settings, app: FastAPI | Callable[[], FastAPI]) -> uvicorn
         ws_ping_interval=settings.ping_interval_seconds,
         ws_ping_timeout=settings.ping_timeout_seconds,
     )
+
+
+def _try_certificate(settings: Settings) -> None:
+    cert, key = settings.tls_cert_file, settings.tls_key_file
+    if cert is None:
+        return
+    try:
+        # With a password, OpenSSL would ask the terminal for it.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        said = getattr(error, "reason", None) or error.strerror
+        raise ConfigurationError(
+            "GATEWAY_TLS_CERT_FILE, GATEWAY_TLS_KEY_FILE: a certificate and its key, both PEM and "
+            f"without a password, are needed: {said}"
+        ) from None
+
+
+def _try_address(host: str, port: int) -> None:
+    """Say what uvicorn would find out last, after the log has named the address as ours."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError):
+        raise ConfigurationError(f"GATEWAY_HOST: {host} is no address of this machine") from None
+    failed: list[int] = []
+    for family, *_, address in found:
+        try:
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(address)
+        except OSError as error:
+            failed.append(error.errno or 0)
+    if errno.EADDRINUSE in failed:
+        raise Unavailable(
+            f"port {port} of {host} is taken, perhaps by another gateway: end that one, or choose "
+            "another port with --port or GATEWAY_PORT"
+        )
+    if len(failed) == len(found):
+        name = "GATEWAY_PORT" if errno.EACCES in failed else "GATEWAY_HOST"
+        said = os.strerror(failed[0]).lower()
+        raise ConfigurationError(f"{name}: nothing can listen on {host}, port {port}: {said}")
 
 
 def _open_as_many_as_allowed(sockets_max: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from gateway.adapters.files.jwks import FileJwksSource
-from gateway.configuration import ConfigurationError
+from gateway.configuration import SECRET_IS_NEEDED, ConfigurationError
 from gateway.core.jwks import JwksKeeper
 from gateway.core.server_api.callers import ApiKey, digest_of
 from gateway.core.tokens import (
@@ -136,8 +136,5 @@ def _named(name: str, path: Path) -> Iterator[None]:
 
 def _secret(settings: Settings) -> str:
     if settings.jwt_secret is None:
-        raise ConfigurationError(
-            "GATEWAY_JWT_SECRET is needed with Redis, on a public address and in production: "
-            "openssl rand -base64 48"
-        )
+        raise ConfigurationError(SECRET_IS_NEEDED)
     return settings.jwt_secret.get_secret_value()

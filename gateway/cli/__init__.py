@@ -4,6 +4,8 @@ Each module holds the commands of one subject. Whatever takes long to load is im
 command that needs it, so that the short ones stay short.
 """
 
+from typing import Annotated
+
 import typer
 
 from gateway.cli import (
@@ -30,8 +32,26 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,  # a traceback with local variables would print secrets
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
-app.command()(serving.serve)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        serving.version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version)
+    ] = False,
+) -> None:
+    """What may stand before a command; `Typer.help` above is what the help says."""
+
+
+app.command(epilog=serving.SERVE_EXIT_CODES)(serving.serve)
 app.command()(serving.check)
 app.command()(serving.secrets)
 app.command()(tokens.token)

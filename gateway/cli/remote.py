@@ -99,14 +99,15 @@ class Remote:
             follow_redirects=False,  # a token does not travel on to somebody else
         )
         async with client:
-            yield Http(client)
+            yield Http(client, self.base)
 
 
 class Http:
     """Requests to one gateway, whose refusals are raised in the domain's words."""
 
-    def __init__(self, client: "httpx2.AsyncClient") -> None:
+    def __init__(self, client: "httpx2.AsyncClient", base: str) -> None:
         self._client = client
+        self._base = base
 
     async def ask(
         self,
@@ -133,7 +134,7 @@ class Http:
                 method, path, params=query, headers=sent, json=json_body
             )
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise Unavailable(f"{self._client.base_url.host} cannot be reached: {error}") from None
+            raise Unavailable(f"{self._base} cannot be reached: {error}") from None
         except httpx2.HTTPError as error:
             what = type(error).__name__
             raise Unavailable(f"no answer came: {what}", outcome_unknown=True) from None

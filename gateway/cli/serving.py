@@ -9,17 +9,41 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli.common import note, print_table, reporting, stop
-from gateway.configuration import ConfigurationError, describe, describe_namespaces, load
+from gateway.cli.common import AsJson, note, print_json, print_table, reporting, stop
+from gateway.configuration import (
+    SECRET_IS_NEEDED,
+    ConfigurationError,
+    describe,
+    describe_namespaces,
+    load,
+)
 from gateway.secret_files import write_cluster_secrets, write_env_file
+from gateway.settings import Settings
+
+SERVE_EXIT_CODES = (
+    "Exit codes: 0 ended in good order, 1 a second signal hurried it, 2 wrong usage, "
+    "69 the port is taken, 78 the settings cannot be used."
+)
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; more than 1 needs Redis.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; otherwise GATEWAY_HOST, 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port to listen on, 0 for a free one; otherwise GATEWAY_PORT, 8000."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes, more than 1 with Redis; otherwise GATEWAY_WORKERS, 1."),
+    ] = None,
 ) -> None:
-    """Start the gateway. Without GATEWAY_REDIS_URL it is one replica, in memory."""
+    """Start the gateway. Without GATEWAY_REDIS_URL it is one replica, in memory.
+
+    Every other setting is a variable GATEWAY_…, in .env too, or stands in the file GATEWAY_CONFIG;
+    'gateway check' lists them all.
+    """
     read = partial(load, host=host, port=port, workers=workers)
     with reporting():
         settings = read()
@@ -30,17 +54,30 @@ def serve(
         serve_gateway(settings, read)
 
 
-def check() -> None:
+def check(as_json: AsJson = False) -> None:
     """Print every setting with its effective value and its reason; secrets stay hidden.
 
     Then what holds in each namespace. Where something is wrong, a line for each mistake instead.
     """
     try:
         settings = load()
+        if can_sign := settings.has_signing_key or settings.secret_may_be_made_up:
+            from gateway.server import rehearse
+
+            rehearse(settings)
     except ConfigurationError as error:
         for mistake in error.mistakes:
             note(mistake)
         raise typer.Exit(os.EX_CONFIG) from None
+    if as_json:
+        _print_for_programs(settings)
+    else:
+        _print_for_people(settings)
+    if not can_sign:
+        stop(SECRET_IS_NEEDED)
+
+
+def _print_for_people(settings: Settings) -> None:
     rows = describe(settings)
     width = max(len(name) for name, _, _ in rows)
     value_width = min(40, max(len(value) for _, value, _ in rows))
@@ -49,8 +86,21 @@ def check() -> None:
     print()
     print_table(describe_namespaces(settings))
     print(f"\nA stop takes up to {settings.stop_seconds_max} s: let nobody end it by force before.")
-    if not settings.has_signing_key and not settings.secret_may_be_made_up:
-        stop("GATEWAY_JWT_SECRET is needed with Redis, on a public address and in production")
+
+
+def _print_for_programs(settings: Settings) -> None:
+    columns, *rows = describe_namespaces(settings)
+    names = [column.lower().replace(" ", "_") for column in columns]
+    print_json(
+        {
+            "settings": {
+                name: {"value": value, "reason": reason}
+                for name, value, reason in describe(settings)
+            },
+            "namespaces": [dict(zip(names, row, strict=True)) for row in rows],
+            "stop_seconds_max": settings.stop_seconds_max,
+        }
+    )
 
 
 def secrets(

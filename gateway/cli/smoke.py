@@ -73,6 +73,11 @@ def smoke(
     if bool(user) != password_stdin:
         raise typer.BadParameter("--user and --password-stdin belong together")
     remote = Remote.at(url, ca_file)
+    if not (no_publish or token or token_file):
+        raise typer.BadParameter(
+            "a token that may publish is needed, with --token-file FILE or GATEWAY_TOKEN; or leave "
+            "publishing out, with --no-publish"
+        )
     with reporting():
         # The password is read first, so both may not come on stdin.
         password = read_stdin(_PASSWORD_BYTES_MAX).rstrip("\r\n") if user else ""

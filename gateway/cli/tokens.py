@@ -16,6 +16,7 @@ from gateway.cli.common import (
     stop,
 )
 from gateway.domain.principal import Action
+from gateway.settings import Settings
 
 EXPLAIN_EXIT_CODES = (
     "Exit codes: 0 the token is accepted, and may subscribe the channel if one is given; "
@@ -36,12 +37,7 @@ def token(
 ) -> None:
     """Print one access token, signed with the key of the settings. It needs no account."""
     settings = settings_or_stop()
-    if not settings.has_signing_key:
-        stop(
-            "GATEWAY_JWT_SECRET is not set here, and a token must be signed with the secret that "
-            "the running gateway has: 'gateway secrets --env-file .env' makes one in .env, which "
-            "every command in this directory reads"
-        )
+    _need_key(settings)
 
     from gateway.signing import make_issuer
 
@@ -66,6 +62,7 @@ def explain(
     With - the token does not get into the shell's history.
     """
     settings = settings_or_stop()
+    _need_key(settings)
 
     from gateway.cli.wiring import explained
 
@@ -81,3 +78,12 @@ def explain(
     may_subscribe = channel is None or explanation.allowed.get(Action.SUBSCRIBE, False)
     if not (explanation.accepted and may_subscribe):
         raise typer.Exit(REFUSED)
+
+
+def _need_key(settings: Settings) -> None:
+    if not settings.has_signing_key:
+        stop(
+            "GATEWAY_JWT_SECRET is not set here, and tokens are signed and verified with the "
+            "secret that the running gateway has: 'gateway secrets --env-file .env' makes one in "
+            ".env, which every command in this directory reads"
+        )

@@ -14,6 +14,8 @@ from gateway.domain.errors import Unavailable
 
 T = TypeVar("T", bound=Hashable)
 
+_REPEAT_SECONDS = 60.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,10 +65,17 @@ class Changes(Generic[T]):
 async def keep_trying(
     follow: Callable[[], Awaitable[NoReturn]], what: str, *, retry_seconds: float
 ) -> NoReturn:
-    """Start again, after a while, whenever the table cannot be reached."""
+    """Start again, after a while, whenever the table cannot be reached.
+
+    The same trouble is told once a minute, or it would hide in the log what it comes from.
+    """
+    loop = asyncio.get_running_loop()
+    told, again_at = "", 0.0
     while True:
         try:
             await follow()
         except Unavailable as trouble:
-            logger.warning("%s cannot be announced: %s", what, trouble.detail)
+            if trouble.detail != told or loop.time() >= again_at:
+                logger.warning("%s cannot be announced: %s", what, trouble.detail)
+                told, again_at = trouble.detail, loop.time() + _REPEAT_SECONDS
             await asyncio.sleep(retry_seconds)

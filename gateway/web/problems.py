@@ -120,8 +120,12 @@ def install(app: FastAPI, refusals: Counter[str]) -> None:
     @app.exception_handler(HTTPException)
     async def refused_by_framework(request: Request, error: HTTPException) -> Response:
         code = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-        problem = _problem(error.status_code, str(error.detail), code)
-        return _response(problem, error.headers or {}, _id_of(request))
+        detail, headers = str(error.detail), error.headers or {}
+        if error.status_code == 404:
+            detail = "there is nothing at this address"
+        elif error.status_code == 405:
+            detail = f"{request.method} is not for this address; it takes {headers['Allow']}"
+        return _response(_problem(error.status_code, detail, code), headers, _id_of(request))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:

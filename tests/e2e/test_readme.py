@@ -147,6 +147,8 @@ def test_a_token_without_an_account_is_made_as_it_is_printed(shell: Shell) -> No
     (command,) = re.findall(r"`(\.venv/bin/gateway token .*?)`", README)
     token = shell(command).strip()
     assert "role is publisher" in shell(f"echo {token} | .venv/bin/gateway explain -")
+    (explain,) = re.findall(r"`(echo .*?gateway explain -)`", README)
+    assert "form        NO" in shell("BOB=nonsense", f"{explain} || test $? = 1")
 
 
 @pytest.mark.timeout(180)

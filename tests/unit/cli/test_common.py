@@ -74,7 +74,6 @@ def test_the_help_has_the_exit_codes(command: list[str]) -> None:
     ("command", "spared"),
     [
         (["version"], "sqlalchemy alembic httpx2 fastapi uvicorn redis jose passlib argon2"),
-        (["check"], "sqlalchemy alembic httpx2 fastapi uvicorn redis jose passlib argon2"),
         (
             ["token", "--sub", "alice"],
             "sqlalchemy alembic httpx2 fastapi uvicorn redis passlib argon2 gateway.bench",
@@ -82,7 +81,7 @@ def test_the_help_has_the_exit_codes(command: list[str]) -> None:
         (["db", "status"], "alembic httpx2 fastapi uvicorn gateway.bench"),
         (["users", "--help"], "sqlalchemy alembic httpx2 fastapi uvicorn redis jose passlib"),
     ],
-    ids=["version", "check", "token", "db status", "help"],
+    ids=["version", "token", "db status", "help"],
 )
 def test_a_short_command_loads_nothing_that_it_does_not_need(
     command: list[str], spared: str

@@ -30,6 +30,16 @@ def test_every_exit_code_that_a_help_names_is_in_the_table() -> None:
     assert {"0", "1", "2", "69", "78", "130"} == told
 
 
+def test_the_page_names_the_commands_that_speak_to_programs() -> None:
+    told = TEXT.partition("- `--json` prints")[2].partition(" have it.")[0]
+    there = {
+        name.strip()
+        for name, command in commands(typer.main.get_command(app), "")
+        if any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert {*re.findall(r"`([^`]+)`", told)} == there - {"listen", "bench"}
+
+
 def test_a_shell_can_complete_commands() -> None:
     """What `--show-completion bash` prints asks the program itself, in this way."""
     done = subprocess.run(
@@ -41,6 +51,12 @@ def test_a_shell_can_complete_commands() -> None:
         timeout=30,
     )
     assert done.stdout.split() == ["listen"]
+
+
+def test_the_help_is_asked_for_by_either_name() -> None:
+    for command in [], ["serve"], ["users", "add"], ["db", "status"]:
+        short, long = run(*command, "-h"), run(*command, "--help")
+        assert (short.exit_code, short.output) == (0, long.output)
 
 
 def test_what_clients_read_from_the_environment_stops_no_gateway() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from gateway import __version__
 from gateway.settings import Settings
-from tests.unit.cli.running import CANARY, SECRET, refusal, run
+from tests.unit.cli.running import CANARY, SECRET, data, refusal, run
 
 # gateway serve, as a process of its own.
 
@@ -52,6 +53,27 @@ def test_a_gateway_that_may_not_start_says_why_in_one_line(
     assert CANARY not in ended.stdout + ended.stderr
 
 
+def test_a_port_that_is_taken_is_told_before_anything_else(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = serve(tmp_path, "--port", str(port), jwt_secret=SECRET)
+    assert (ended.returncode, ended.stdout) == (os.EX_UNAVAILABLE, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"gateway: port {port} of 127.0.0.1 is taken")
+    assert "GATEWAY_PORT" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [("192.0.2.1", "192.0.2.1, port 0: cannot assign"), ("a..example", "is no address of this")],
+)
+def test_an_address_of_another_machine_is_a_wrong_setting(host: str, told: str) -> None:
+    line = refusal(run("serve", "--host", host, "--port", "0", jwt_secret=SECRET))
+    assert line.startswith("gateway: GATEWAY_HOST: ")
+    assert told in line
+
+
 # gateway check.
 
 
@@ -80,6 +102,25 @@ def test_check_fails_where_serve_would_not_start() -> None:
     assert "GATEWAY_REDIS_URL" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"redis_url": f"localhost:{CANARY}"}, "GATEWAY_REDIS_URL: "),
+        ({"database_url": f"oracle://{CANARY}@db/gateway"}, "GATEWAY_DATABASE_URL: "),
+        ({"jwt_algorithm": "ES256", "jwt_private_key_file": __file__}, "_PRIVATE_KEY_FILE: "),
+        ({"tls_cert_file": __file__, "tls_key_file": __file__}, "GATEWAY_TLS_KEY_FILE: a certi"),
+    ],
+    ids=["redis", "database", "key", "certificate"],
+)
+def test_check_refuses_what_only_shows_when_the_parts_are_made(
+    wrong: dict[str, str], told: str
+) -> None:
+    result = run("check", jwt_secret=SECRET, **wrong)
+    assert (result.exit_code, result.stdout) == (os.EX_CONFIG, "")
+    assert told in result.stderr
+    assert CANARY not in result.stderr
+
+
 def test_check_tells_each_mistake_in_a_line(tmp_path: Path) -> None:
     config = tmp_path / "gateway.toml"
     config.write_text('prot = 1\n[namespaces.chat]\npublish = "all"\n')
@@ -95,6 +136,18 @@ def test_check_is_content_with_the_defaults() -> None:
     assert result.exit_code == 0
     assert "A stop takes up to 13 s" in result.output
     assert "A stop takes up to 25 s" in run("check", env="production").output
+
+
+def test_check_prints_the_same_for_programs(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text("[namespaces.chat]\nhistory_messages = 7\n")
+    told = data("check", jwt_secret=CANARY + SECRET, config=str(config))
+    assert [*told["settings"]] == [f"GATEWAY_{name.upper()}" for name in Settings.model_fields]
+    assert told["settings"]["GATEWAY_JWT_SECRET"]["value"] == "(hidden)"
+    assert [one["namespace"] for one in told["namespaces"]] == ["(default)", "chat", "(others)"]
+    assert told["namespaces"][1]["history"] == "7 for 300 s"
+    assert told["stop_seconds_max"] == 13
+    assert CANARY not in json.dumps(told)
 
 
 # gateway secrets and the rest.
@@ -133,4 +186,6 @@ def test_secrets_that_cannot_be_written_are_reported(tmp_path: Path) -> None:
 
 
 def test_the_version_is_printed() -> None:
-    assert run("version").stdout == f"{__version__}\n"
+    for asked in "version", "--version":
+        result = run(asked)
+        assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
