@@ -123,7 +123,7 @@ def install(app: FastAPI, refusals: Counter[str]) -> None:
         detail, headers = str(error.detail), error.headers or {}
         if error.status_code == 404:
             detail = "there is nothing at this address"
-        elif error.status_code == 405:
+        elif "Allow" in headers:
             detail = f"{request.method} is not for this address; it takes {headers['Allow']}"
         return _response(_problem(error.status_code, detail, code), headers, _id_of(request))
 

@@ -286,8 +286,12 @@ def test_while_redis_is_away_publishing_answers_503_and_readiness_is_red(
 
 
 def test_unknown_paths_and_methods_are_problems_too(gateway: GatewayProcess) -> None:
-    assert_problem(call(gateway.http + "/nothing"), 404, "not_found")
-    assert_problem(call(gateway.http + "/publish/x", method="DELETE"), 405, "method_not_allowed")
+    nothing = call(gateway.http + "/nothing")
+    assert_problem(nothing, 404, "not_found")
+    assert nothing.json["detail"] == "there is nothing at this address"
+    deleting = call(gateway.http + "/publish/x", method="DELETE")
+    assert_problem(deleting, 405, "method_not_allowed")
+    assert deleting.json["detail"] == "DELETE is not for this address; it takes POST"
 
 
 def test_the_openapi_document_names_the_endpoints(gateway: GatewayProcess) -> None:
