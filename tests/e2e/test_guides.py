@@ -14,13 +14,13 @@ NEEDS = ("bash", "setsid", "curl")
 
 
 def guides() -> list[object]:
-    marks = [pytest.mark.long, pytest.mark.timeout(240)]
     return [
-        pytest.param(path.name, marks=[] if path.name in QUICK else marks)
+        pytest.param(path.name, marks=[] if path.name in QUICK else pytest.mark.long)
         for path in sorted(GUIDES.glob("*.md"))
     ]
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", guides())
 def test_a_guide_works_as_it_is_printed(name: str, directory: Path) -> None:
     for program in NEEDS:

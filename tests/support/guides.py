@@ -26,7 +26,7 @@ from tests.support.terminal import Terminal
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.M | re.S)
 # The numbers that a guide may use for ports, and for nothing else.
 PORT = re.compile(r"(?<![\d.])(?:80\d\d|84\d\d|91\d\d|63\d\d|263\d\d)(?!\d)")
-SECONDS = 40.0
+SECONDS = 90.0
 # A node of a Redis Cluster has another port, this much above its own.
 CLUSTER_PORT_DISTANCE = 10_000
 
