@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
     ProgrammingError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.adapters.sql.address import parse
@@ -54,7 +54,6 @@ class Database:
         options: dict[str, Any] = {}
         if self.kind == "sqlite":
             address = self._prepare_file(address)
-            # A thread that waits for a lock cannot be called back, so it gives up in time itself.
             arguments["timeout"] = min(timeout_seconds, _SQLITE_BUSY_SECONDS_MAX)
         elif self.kind == "mysql":
             # Its default reads from a snapshot of the past, and locks the gaps between rows.
@@ -78,7 +77,6 @@ class Database:
         if self.kind == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _set_up_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
-        self._writing_engine = self._engine.execution_options(gateway_writes=True)
         # SQLite lets one write, and whoever finds it busy looks again after a while. So those of
         # this process queue up here, and only those of others are waited for like that.
         self._turn = asyncio.Lock() if self.kind == "sqlite" else contextlib.nullcontext()
@@ -104,11 +102,12 @@ class Database:
         An `IntegrityError` is left to the caller, who knows what it means.
         """
         sent = False
+        deadline = asyncio.get_running_loop().time() + (timeout_seconds or self._timeout_seconds)
         try:
             async with (
-                asyncio.timeout(timeout_seconds or self._timeout_seconds),
+                asyncio.timeout_at(deadline),
                 self._turn,
-                self._writing_engine.begin() as connection,
+                self._writer(deadline).begin() as connection,
             ):
                 sent = True
                 yield connection
@@ -128,6 +127,11 @@ class Database:
         if self._anchor is not None:
             self._anchor.close()
             self._anchor = None
+
+    def _writer(self, deadline: float) -> AsyncEngine:
+        """The engine, for one transaction that waits for others until then."""
+        left = deadline - asyncio.get_running_loop().time()
+        return self._engine.execution_options(gateway_waits_seconds=left)
 
     def _note_open(self, connection: Any, entry: ConnectionPoolEntry) -> None:
         self._open.add(connection.driver_connection)
@@ -181,5 +185,15 @@ def _begin_sqlite(connection: Any) -> None:
 
     Who has read already is refused at once when another one wrote meanwhile; who asks first waits.
     """
-    writes = connection.get_execution_options().get("gateway_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    left = connection.get_execution_options().get("gateway_waits_seconds")
+    if left is None:
+        connection.exec_driver_sql("BEGIN")
+        return
+    # A thread that waits for a lock cannot be called back, so it gives up in time itself: what
+    # was spent in the queue of this process is not there to be spent once more.
+    (usual,) = connection.exec_driver_sql("PRAGMA busy_timeout").one()
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {min(int(left * 1000), usual)}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual}")
