@@ -48,6 +48,11 @@ async def test_a_storm_of_resets_loses_nothing(
         keyless = several(3, CHANNELS, gateways.ports, journal, per_second=PER_SECOND / 2)
         for number, publisher in enumerate(keyless):
             publisher.name = f"keyless-{number}"
+        # One message on each channel, while the gateways are cut off for the last time: no later
+        # one shows that it is missing.
+        last_words = several(len(CHANNELS), CHANNELS, gateways.ports, journal, per_second=6)
+        for number, publisher in enumerate(last_words):
+            publisher.name = f"last-words-{number}"
         async with audience(journal, *listeners) as everybody:
             with Watch(gateways.gateways) as watch:
                 async with publishing(*publishers, *keyless):
@@ -60,12 +65,15 @@ async def test_a_storm_of_resets_loses_nothing(
                         await asyncio.sleep(STORM_SECONDS)
                     ended = time.monotonic()
                     await asyncio.sleep(3)
+                await asyncio.to_thread(cut, gateways)
+                async with publishing(*last_words):
+                    await asyncio.sleep(0.1)
                 await everybody.until_caught_up()
             repaired = sum(gateways.health(index)["messages_repaired"] for index in range(3))
         verdict = judge(journal)
     verdict.require_clean()
     assert verdict.announced == 0
-    repeated = [a for a in journal.attempts if not a.publisher.startswith("keyless")]
+    repeated = [a for a in journal.attempts if a.publisher.startswith("publisher")]
     stored = {attempt.id for attempt in repeated if attempt.outcome is Outcome.OK}
     assert {attempt.id for attempt in repeated} == stored
     assert {len(listener.log.visits) for listener in listeners} == {1}

@@ -23,6 +23,7 @@ from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Draft, Message, Position, Receipt
 from gateway.domain.namespaces import Namespaces
 from gateway.domain.principal import Action, Permissions, Principal
+from gateway.ports.broker import all_channels
 
 ALICE = Principal("alice", "t1", 0, 1, frozenset({"publisher"}))
 READER = Principal("reader", "t2", 0, 1)
@@ -80,9 +81,11 @@ class FakeSession:
         self.ended: list[str] = []
         self.lost: list[Gap] = []
         self.received: list[bytes] = []
+        self.heard = asyncio.Event()
 
     def write(self, batch: bytes) -> int | None:
         self.received.append(batch)
+        self.heard.set()
         return None
 
     def write_rest(self, rest: bytes) -> None:
@@ -286,6 +289,27 @@ async def test_messages_of_a_channel_are_encoded_once_per_wire(hub: Hub) -> None
     assert (json.calls, text.calls) == (1, 1)
     assert [session.received for session in sessions] == [[b"j1|j2"]] * 3 + [[b"t1|t2"]]
     assert sessions[0].received[0] is sessions[1].received[0]
+
+
+async def test_what_came_while_it_was_cut_off_is_read_though_nothing_follows_it(
+    hub: Hub, broker: SlowBroker, wire: FakeWire
+) -> None:
+    session = FakeSession(wire)
+    await hub.subscribe(READER, session, "room")
+    running = asyncio.create_task(hub.run())
+    try:
+        # Nobody runs the broker here, so nothing that is published arrives by itself.
+        await hub.publish(ALICE, Draft("room", b"1"))
+        assert session.received == []
+
+        hub.connected(all_channels)
+
+        async with asyncio.timeout(5):
+            await session.heard.wait()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert session.received == [b"1"]
 
 
 async def test_one_broken_socket_does_not_cost_the_others_their_message(
