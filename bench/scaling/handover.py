@@ -6,18 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPConnection
 from pathlib import Path
 
 from bench.scaling.herd import RestPublisher, listeners
+from bench.scaling.lag import Probe
 from bench.scaling.redis_process import RedisProcess
 from bench.scaling.stage import Stage
 from gateway.bench.checker import Misdelivered
 from gateway.bench.figures import Figure
-from gateway.bench.servers import Server
 
 _REPLICAS = 3
-_PROBE_SECONDS = 0.02
 _PUBLISH_SECONDS = 0.25
 _BEFORE_SECONDS = 1.0
 _READS = ("xrange", "xrevrange")  # of the history
@@ -72,7 +70,13 @@ def _storm(stage: Stage, admitted: int) -> Storm:
             return cpu, herd.busy_seconds(), redis.calls(*_READS), listen_drops()
 
         with contextlib.ExitStack() as watch:
-            lags = [watch.enter_context(probed(server)) for server in survivors]
+            probes = [
+                watch.enter_context(contextlib.closing(Probe(*server.address)))
+                for server in survivors
+            ]
+            for probe in probes:
+                watch.enter_context(repeated(probe.turn))
+            lags = [probe.late for probe in probes]
             watch.enter_context(repeated(_publishing(publisher, plan.published_per_second)))
             time.sleep(_BEFORE_SECONDS)
             lags_before = sorted(late for lag in lags for late in lag)
@@ -170,30 +174,6 @@ def _publishing(publisher: RestPublisher, per_second: int) -> Callable[[], float
         return due - time.monotonic()
 
     return act
-
-
-@contextlib.contextmanager
-def probed(server: Server) -> Iterator[list[float]]:
-    """Ask a replica whether it lives, at a fixed rate; the list grows by how late each answer was.
-
-    An answer waits for whatever the event loop does, so that this is its lag and a little more.
-    It counts from when the question was due: a loop that hangs delays the next questions, too.
-    """
-    late: list[float] = []
-    due = time.monotonic()
-    connection = HTTPConnection(server.target.host, server.target.port, timeout=20)
-
-    def act() -> float:
-        nonlocal due
-        connection.request("GET", "/livez")
-        connection.getresponse().read()
-        late.append(time.monotonic() - due)
-        due += _PROBE_SECONDS
-        return due - time.monotonic()
-
-    with repeated(act):
-        yield late
-    connection.close()
 
 
 def listen_drops() -> int:
