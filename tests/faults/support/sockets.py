@@ -124,6 +124,10 @@ async def open_socket(
             return socket, await asyncio.shield(socket.opened)
     except (OSError, TimeoutError) as error:
         if socket is not None:
+            if socket.opened.done() and socket.opened.exception() is None:
+                # It came while this loop was too busy to look: what stood behind the 101 has been
+                # taken, and would be missing in the log of a socket that never was.
+                return socket, socket.opened.result()
             socket.abort()
         raise Refused(str(error) or "no answer in time") from None
     except asyncio.CancelledError:
