@@ -159,8 +159,7 @@ class Revocations:
         self._end(revocation)
 
     def _told(self, signal: dict[str, Any]) -> None:
-        fields = signal["revocation"]
-        self._take(Revocation(**{**fields, "kind": RevocationKind(fields["kind"])}))
+        self._take(Revocation.read(signal["revocation"]))
 
     def _forget_expired(self, now: float) -> None:
         for known in self._known.values():

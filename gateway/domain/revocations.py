@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from gateway.domain.principal import Principal
 
@@ -29,6 +30,27 @@ class Revocation:
     before: int
     expires_at: int
     reason: str
+
+    @classmethod
+    def read(cls, fields: Any) -> "Revocation":
+        """What was written as an object and came back; raises `ValueError` for what is none.
+
+        Everything is checked here: a value of another type would be found where all revocations
+        are gone through, and end that.
+        """
+        try:
+            kind = RevocationKind(fields["kind"])
+            texts = [fields[name] for name in ("subject", "user", "reason")]
+            seconds = [fields[name] for name in ("before", "expires_at")]
+        except (KeyError, TypeError) as error:
+            raise ValueError("not a revocation") from error
+        if not all(type(text) is str for text in texts):
+            raise ValueError("not texts")
+        if not all(type(number) is int for number in seconds):
+            raise ValueError("not whole seconds")
+        subject, user, reason = texts
+        before, expires_at = seconds
+        return cls(kind, subject, user, before, expires_at, reason)
 
     def means(self, principal: Principal) -> bool:
         match self.kind:

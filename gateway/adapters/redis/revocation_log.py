@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
-from gateway.domain.revocations import Revocation, RevocationKind
+from gateway.domain.revocations import Revocation
 from gateway.ports.revocation_log import RevocationLog
 
 logger = logging.getLogger(__name__)
@@ -60,15 +60,7 @@ class RedisRevocationLog(RevocationLog):
 def _revocation(text: bytes) -> Revocation | None:
     """None for what this version cannot read: a newer one's, while it is rolled out."""
     try:
-        fields = orjson.loads(text)
-        return Revocation(
-            kind=RevocationKind(fields["kind"]),
-            subject=str(fields["subject"]),
-            user=str(fields["user"]),
-            before=int(fields["before"]),
-            expires_at=int(fields["expires_at"]),
-            reason=str(fields["reason"]),
-        )
-    except (ValueError, KeyError, TypeError):
+        return Revocation.read(orjson.loads(text))
+    except ValueError:
         logger.warning("Redis holds a revocation that this version does not understand")
         return None

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 
+import orjson
 import pytest
 
 from gateway.adapters.memory.broker import MemoryBroker
@@ -149,6 +151,17 @@ async def test_every_replica_learns_it_at_once(cluster: Cluster) -> None:
     with pytest.raises(InvalidToken):
         there.check(who())
     assert ended_there == [session_revoked()]
+
+
+async def test_what_no_replica_tells_is_neither_kept_nor_stumbled_over(cluster: Cluster) -> None:
+    """S36"""
+    here, ended = cluster.replica()
+    told = asdict(user_revoked()) | {"expires_at": "soon", "before": "now"}
+    await cluster.bus.signal(orjson.dumps({"kind": "revoked", "revocation": told}))
+    here.check(who())
+    async with running(here):  # which goes through all that is known
+        await until(here.first_read.is_set, True)
+    assert (ended, len(here)) == ([], 0)
 
 
 async def test_being_told_twice_ends_sockets_once(cluster: Cluster) -> None:
