@@ -40,6 +40,9 @@ def decode_payload(channel: str, payload: bytes, data_bytes_max: int) -> Message
     version, offset, epoch, body = payload.split(b":", 3)
     if version != _VERSION or not offset.isdigit():
         raise ValueError("not one of ours")
+    # As `Position` has it: it goes into the lines of event streams, and clients come back to it.
+    if len(offset) > 15 or len(epoch) > 32 or not epoch.isalnum():
+        raise ValueError("not a position")
     return decode_body(channel, body, Position(epoch.decode(), int(offset)), data_bytes_max)
 
 

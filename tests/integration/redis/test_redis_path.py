@@ -293,8 +293,10 @@ async def test_subscribing_while_redis_is_away_fails_in_time_and_leaves_nothing(
         b'g1:1:e:{"id":"i","user":"root","time":1.0}\n"' + b"x" * 1_000_000 + b'"',
         b'g1:1:e:{"id":"i","user":"root","time":1.0}\n[1,\n2]',
         b'g2:1:e:{"id":"i","user":"root","time":1.0}\n1',
+        b'g1:1:e\ndata\x20forged:{"id":"i","user":"root","time":1.0}\n1',
+        b'g1:1000000000000000:e:{"id":"i","user":"root","time":1.0}\n1',
     ],
-    ids=range(15),
+    ids=range(17),
 )
 async def test_what_somebody_else_published_is_dropped_and_counted(
     replica: Replica, admin: Any, prefix: str, payload: bytes
