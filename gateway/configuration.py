@@ -49,6 +49,8 @@ def load(*, env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:
         raise ConfigurationError(*_explain_all(error)) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"GATEWAY_CONFIG: not a TOML file: {error}") from None
+    except RecursionError:
+        raise ConfigurationError("a setting in JSON or TOML is nested too deeply") from None
     except (SettingsError, OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(_unreadable(error)) from None
 

@@ -158,6 +158,19 @@ def test_a_directory_of_secrets_that_is_not_there_is_refused(
     assert refusal() == f"GATEWAY_SECRETS_DIR: {directory / 'missing'} is not a directory"
 
 
+@pytest.mark.parametrize("source", ["toml", "env"])
+def test_what_is_nested_too_deeply_is_refused(
+    environ: Environ, directory: Path, source: str
+) -> None:
+    deep = "[" * 10_000
+    if source == "toml":
+        (directory / "gateway.toml").write_text(f"namespaces = {deep}")
+        environ(config=str(directory / "gateway.toml"))
+    else:
+        environ(namespaces=deep)
+    assert refusal() == "a setting in JSON or TOML is nested too deeply"
+
+
 def test_a_file_that_is_not_toml_is_refused(environ: Environ, directory: Path) -> None:
     config = directory / "gateway.toml"
     config.write_text(f"jwt_secret = {CANARY}\n")
