@@ -10,7 +10,7 @@ from gateway.adapters.redis.envelope import decode_body
 from gateway.adapters.redis.generations import is_over, next_epoch
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
-from gateway.domain.errors import Unavailable
+from gateway.domain.errors import InvalidRequest, Unavailable
 from gateway.domain.history import History, HistoryQuery, history_of
 from gateway.domain.messages import BEGINNING, Message, Position
 
@@ -137,10 +137,11 @@ class HistoryReader:
         # Without its state a channel has no epoch, and what is left of its stream is of an old
         # one: the next message will delete it.
         try:
-            top = BEGINNING if epoch is None else Position(epoch.decode(), int(offset))
-        except (TypeError, ValueError):
+            top = BEGINNING if epoch is None else Position.parse((epoch + b":" + offset).decode())
+            is_old = top != BEGINNING and is_over(generation, self._pipe.generation)
+        except (TypeError, ValueError, InvalidRequest):
             return Unavailable("the channel's state in Redis was not written by a gateway")
-        if top != BEGINNING and is_over(generation, self._pipe.generation):
+        if is_old:
             # What is left may lack its end, and the next message will delete it.
             top, entries = Position(next_epoch(top.epoch, self._pipe.generation), 0), []
         if not query.is_about(top.epoch) or top == BEGINNING:
