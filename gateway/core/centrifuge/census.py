@@ -13,6 +13,8 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
+import orjson
+
 from gateway.core.centrifuge.subscription import Subscription
 from gateway.core.centrifuge.wire import ClientWire
 from gateway.core.hub import Hub
@@ -162,6 +164,12 @@ def _written(info: ClientInfo) -> list[str]:
     return [info.user, info.client, info.conn_info.decode(), info.chan_info.decode()]
 
 
-def _read(written: list[str]) -> ClientInfo:
+def _read(written: Any) -> ClientInfo:
+    if not isinstance(written, list) or not all(type(text) is str for text in written):
+        raise ValueError("not a client")
     user, client, conn_info, chan_info = written
+    for info in filter(None, (conn_info, chan_info)):
+        orjson.loads(info)  # what is not JSON would break the frame that it is embedded in
+        if "\n" in info:
+            raise ValueError("not on one line")
     return ClientInfo(user, client, conn_info.encode(), chan_info.encode())
