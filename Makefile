@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all faults soak check lint-deploy audit lock format bench scale-out clean tools tools-all up
+.PHONY: help install run test test-all fuzz faults soak check lint-deploy audit lock format bench scale-out clean tools tools-all up
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test: $(VENV)/.installed tools ## run the tests, without those that take long
 test-all: $(VENV)/.installed tools-all ## run every test that this machine can run
 	@$(BIN)/pytest --ignore tests/faults
 	@$(BIN)/pytest -m "not soak" tests/faults
+
+fuzz: $(VENV)/.installed tools ## throw anything at every parser and every endpoint, for half an hour
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/pytest -n $(PROCESSES) --timeout 1800 -m hypothesis tests/unit
+	@$(BIN)/pytest -m long tests/integration/openapi
 
 faults: $(VENV)/.installed tools ## break everything for a quarter of an hour, and note what came of it
 	@FAULTS_FULL=1 $(BIN)/pytest -m "not soak" tests/faults

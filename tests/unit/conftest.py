@@ -8,7 +8,11 @@ from hypothesis import settings
 
 # A busy machine is not a bug; the time-out of the whole test still holds.
 settings.register_profile("unit", deadline=None)
-settings.load_profile("unit")
+# `make fuzz`: as many examples as there is time for, and others in every run.
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=int(os.environ.get("FUZZ_EXAMPLES", "5000"))
+)
+settings.load_profile("fuzz" if "FUZZ_EXAMPLES" in os.environ else "unit")
 
 
 @pytest.fixture
