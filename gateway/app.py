@@ -55,6 +55,7 @@ from gateway.settings import Settings, SocketDoor
 from gateway.signing import make_api_keys, make_issuer, make_keepers, make_verifier, signing_secret
 from gateway.sockets.asgi import socket_route
 from gateway.sockets.asgi_centrifuge import client_routes
+from gateway.sockets.asyncapi import asyncapi_route
 from gateway.sockets.door import DOOR, Door
 from gateway.sockets.emulation import ClientRequests
 from gateway.sockets.log import SocketLog
@@ -382,6 +383,8 @@ def create_app(gateway: Gateway, reload: Callable[[], None] | None = None) -> Fa
             history_page_max=settings.history_page_max,
         )
     )
+    if settings.docs_served:
+        app.router.routes.append(asyncapi_route(__version__))
     app.router.routes.append(socket_route(gateway.door))
     app.router.routes += client_routes(gateway.door)
     app.router.routes += ClientRequests(gateway.door, gateway.emulation).routes()

@@ -14,6 +14,7 @@ from gateway.cli import (
     benchmark,
     channels,
     database,
+    documents,
     listen,
     publish,
     serving,
@@ -64,6 +65,7 @@ app.command(epilog=REMOTE_EXIT_CODES)(smoke.smoke)
 app.add_typer(accounts.users, name="users")
 app.add_typer(database.db, name="db")
 app.command()(benchmark.bench)
+app.command()(documents.asyncapi)
 app.command()(serving.version)
 
 

@@ -59,7 +59,8 @@ class ServerSettings(Topic):
         description="native: sockets without an ASGI task each. asgi: the portable one.",
     )
     docs: bool | None = Field(
-        None, description="Serve /docs and /openapi.json. Default: not in production."
+        None,
+        description="Serve /docs, /openapi.json and /asyncapi.json. Default: not in production.",
     )
     page: bool | None = Field(
         None, description="Serve the page at /, to try things out. Default: not in production."

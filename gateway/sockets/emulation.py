@@ -18,6 +18,8 @@ from gateway.sockets.asgi import headers_of, query_of
 from gateway.sockets.centrifuge_http import ClientStream, Form
 from gateway.sockets.door import Door
 
+EVENTS_PATH, LINES_PATH = "/connection/sse", "/connection/http_stream"
+ONE_WAY_EVENTS_PATH, ONE_WAY_LINES_PATH = "/connection/uni_sse", "/connection/uni_http_stream"
 _NAME_MAX = 100
 _PREFLIGHT_SECONDS = "600"
 
@@ -47,10 +49,10 @@ class ClientRequests:
 
     def routes(self) -> list[Route]:
         return [
-            self._route("/connection/sse", partial(self._first, EVENTS), "GET", "POST"),
-            self._route("/connection/http_stream", partial(self._first, LINES), "POST"),
-            self._route("/connection/uni_sse", partial(self._first, ONE_WAY_EVENTS), "GET", "POST"),
-            self._route("/connection/uni_http_stream", partial(self._first, ONE_WAY_LINES), "POST"),
+            self._route(EVENTS_PATH, partial(self._first, EVENTS), "GET", "POST"),
+            self._route(LINES_PATH, partial(self._first, LINES), "POST"),
+            self._route(ONE_WAY_EVENTS_PATH, partial(self._first, ONE_WAY_EVENTS), "GET", "POST"),
+            self._route(ONE_WAY_LINES_PATH, partial(self._first, ONE_WAY_LINES), "POST"),
             self._route("/emulation", self._emulate, "POST"),
         ]
 

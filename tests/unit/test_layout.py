@@ -42,7 +42,7 @@ ELSEWHERE = {
     "serving": "integration/test_drain.py and integration/test_accepting.py",
     "settings": "unit/test_settings.py and unit/test_key_settings.py",
     "signing": "unit/test_key_settings.py",
-    "sockets": "integration/sockets and integration/centrifuge",
+    "sockets": "integration/sockets, integration/centrifuge and integration/asyncapi",
     "web": "integration/web",
 }
 

@@ -14,7 +14,7 @@ from gateway.protocols.centrifuge.reading import ID_MAX, Fields, command_of
 from gateway.protocols.centrifuge.results import NAMES, Push, Result
 
 # Where a reader expects a field even if it is empty; everything else that is empty is left out.
-_ALWAYS: Final[Mapping[type, frozenset[str]]] = {
+ALWAYS: Final[Mapping[type, frozenset[str]]] = {
     results.ClientInfo: frozenset(("user", "client")),
     results.PresenceResult: frozenset(("presence",)),
     results.PresenceStatsResult: frozenset(("num_clients", "num_users")),
@@ -182,7 +182,7 @@ def _object(fields: Any) -> dict[str, object]:
         # A difference brings its mark along.
         text = _text(fields.data, fields.patch or None)
         fields = fields._replace(data=text, is_text=False, patch=b"")
-    always = _ALWAYS.get(type(fields), _NEVER)
+    always = ALWAYS.get(type(fields), _NEVER)
     pairs = zip(fields._fields, fields, strict=True)
     return {name: _value(value) for name, value in pairs if value or name in always}
 

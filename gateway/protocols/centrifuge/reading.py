@@ -57,7 +57,7 @@ def command_of(id: int, method: str, fields: Fields) -> Command:
         raise BadCommand("this command needs an id")
     if method == "ping":
         raise BadCommand("the server sends the pings")
-    read = _READERS.get(method)
+    read = READERS.get(method)
     return commands.Unknown(id) if read is None else read(id, fields)
 
 
@@ -98,7 +98,7 @@ def _history(id: int, fields: Fields) -> commands.History:
     )
 
 
-_READERS: Final[Mapping[str, Callable[[int, Fields], Command]]] = {
+READERS: Final[Mapping[str, Callable[[int, Fields], Command]]] = {
     "connect": _connect,
     "subscribe": _subscribe,
     "unsubscribe": lambda id, fields: commands.Unsubscribe(id, fields.text("channel")),

@@ -31,6 +31,7 @@ PATHS = [
     "/page/app.js",
     "/docs",
     "/openapi.json",
+    "/asyncapi.json",
     "/livez",
     "/readyz",
     "/health",

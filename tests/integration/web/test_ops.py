@@ -81,7 +81,9 @@ def test_sockets_that_were_refused_are_counted(directory: Path) -> None:
         assert (health["sockets_accepted"], health["sockets_refused"]) == (1, 1)
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/admin", "/docs", "/redoc", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/admin", "/docs", "/redoc", "/openapi.json", "/asyncapi.json"]
+)
 def test_in_production_there_is_nothing_to_look_around_in(
     production: GatewayProcess, path: str
 ) -> None:
