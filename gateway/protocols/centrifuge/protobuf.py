@@ -3,6 +3,7 @@
 Data is JSON here, too, and travels as the bytes of it. Needs the extra ``gateway[protobuf]``.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -21,6 +22,7 @@ from gateway.protocols.centrifuge.schema import Command as CommandMessage
 from gateway.protocols.centrifuge.schema import Reply
 
 _LENGTH_BITS_MAX = 32
+_BREAK = re.compile(rb"[\r\n]")
 _NOT_JSON = codes.BAD_REQUEST._replace(message="bad request: data has to be JSON")
 
 
@@ -136,12 +138,16 @@ class MessageFields(Fields):
         return value
 
     def data(self, name: str) -> bytes:
-        encoded = getattr(self._message, name)
+        encoded: bytes = getattr(self._message, name)
+        if not encoded:
+            return b""
         try:
-            # Others get it in a line of JSON, so it is one line.
-            return orjson.dumps(orjson.loads(encoded)) if encoded else b""
+            line = orjson.dumps(orjson.loads(encoded))
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             raise _NotJson from None
+        # It arrives in the bytes in which it was published, which some compare or sign. Others
+        # get it in a line of JSON, so what has line breaks is written anew.
+        return line if _BREAK.search(encoded) else encoded.strip()
 
     def object(self, name: str) -> Self | None:
         message = self._message

@@ -209,7 +209,10 @@ def _disconnect(fields: _Fields) -> requests.Disconnect:
 
 
 def _refresh(fields: _Fields) -> requests.Refresh:
-    is_expired, expire_at = fields.flag("expired"), fields.time("expire_at")
+    is_expired, expire_at = fields.flag("expired"), fields.number("expire_at")
+    if expire_at and expire_at <= time.time():
+        # An end that is over already: to the libraries that call this it is no mistake.
+        is_expired, expire_at = True, 0
     return requests.Refresh(_target(fields), is_expired, expire_at, fields.json("info"))
 
 

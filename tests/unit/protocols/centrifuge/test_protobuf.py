@@ -44,11 +44,13 @@ def _encoded(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        name: base64.b64encode(json.dumps(each, separators=(",", ":")).encode()).decode()
-        if name in _DATA
-        else _encoded(each)
+        name: base64.b64encode(_line(each)).decode() if name in _DATA else _encoded(each)
         for name, each in value.items()
     }
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def read(payload: bytes) -> list[Any]:
@@ -167,10 +169,19 @@ def test_a_command_of_a_later_version_is_answered() -> None:
     assert PROTOBUF.decode(b"\x05\x08\x0a\xba\x01\x00") == [commands.Unknown(10)]
 
 
-def test_data_is_one_line_however_it_was_written() -> None:
-    command = theirs.Command(id=1, publish=theirs.PublishRequest(channel="a", data=b'{"b" :\n1}'))
+@pytest.mark.parametrize(
+    ("written", "data"),
+    [
+        (b'{"b" :\n1}', b'{"b":1}'),
+        (b'{"b" :\r1}', b'{"b":1}'),
+        (b'{"b" : 1.50, "a": "\\u00f1"}', b'{"b" : 1.50, "a": "\\u00f1"}'),
+        (b' "hi" ', b'"hi"'),
+    ],
+)
+def test_data_is_one_line_and_else_as_it_was_written(written: bytes, data: bytes) -> None:
+    command = theirs.Command(id=1, publish=theirs.PublishRequest(channel="a", data=written))
     found = PROTOBUF.decode(delimited(command.SerializeToString()))
-    assert found == [commands.Publish(1, "a", b'{"b":1}')]
+    assert found == [commands.Publish(1, "a", data)]
 
 
 @pytest.mark.parametrize("data", [b"\xff\x00", b"hello", b"{", b"[" * 2000, b'"\xff"'])

@@ -73,6 +73,8 @@ def test_everything_that_can_be_said_is_read() -> None:
     )
     refresh = {**whom, "expired": True, "expire_at": LATER, "info": 1}
     assert read("refresh", refresh) == requests.Refresh(target, True, LATER, b"1")
+    over = {"user": "u", "expire_at": 1000}
+    assert read("refresh", over) == requests.Refresh(Target("u"), True, 0, b"")
     history = {"channel": "c", "limit": -1, "since": since, "reverse": True}
     assert read("history", history) == requests.History("c", -1, Position("e", 3), True)
     assert read("channels", {}) == requests.Channels("*")
