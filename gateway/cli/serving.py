@@ -17,6 +17,7 @@ from gateway.configuration import (
     describe_namespaces,
     load,
 )
+from gateway.protocols.centrifuge.codec import protobuf_is_installed
 from gateway.secret_files import write_cluster_secrets, write_env_file
 from gateway.settings import Settings
 
@@ -57,7 +58,8 @@ def serve(
 def check(as_json: AsJson = False) -> None:
     """Print every setting with its effective value and its reason; secrets stay hidden.
 
-    Then what holds in each namespace. Where something is wrong, a line for each mistake instead.
+    Then what holds in each namespace, and whether Protobuf clients are served. Where something is
+    wrong, a line for each mistake instead.
     """
     try:
         settings = load()
@@ -85,7 +87,10 @@ def _print_for_people(settings: Settings) -> None:
         print(f"{name:<{width}}  {value:<{value_width}}  {reason}")
     print()
     print_table(describe_namespaces(settings))
-    print(f"\nA stop takes up to {settings.stop_seconds_max} s: let nobody end it by force before.")
+    is_served = protobuf_is_installed()
+    protobuf = "served" if is_served else 'refused, until pip install "gateway[protobuf]"'
+    print(f"\nClients that speak Protobuf are {protobuf}.")
+    print(f"A stop takes up to {settings.stop_seconds_max} s: let nobody end it by force before.")
 
 
 def _print_for_programs(settings: Settings) -> None:
@@ -98,6 +103,7 @@ def _print_for_programs(settings: Settings) -> None:
                 for name, value, reason in describe(settings)
             },
             "namespaces": [dict(zip(names, row, strict=True)) for row in rows],
+            "protobuf_is_installed": protobuf_is_installed(),
             "stop_seconds_max": settings.stop_seconds_max,
         }
     )

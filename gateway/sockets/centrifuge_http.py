@@ -24,7 +24,7 @@ from gateway.sockets.http import CONNECTION, Connection
 from gateway.sockets.inbox import Inbox
 from gateway.sockets.queued import QueuedSocket
 
-_WORD_BYTES = 100  # what a payload weighs besides its text
+_WORD_BYTES = 100  # what a payload weighs besides what it says
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +41,19 @@ class ClientStream(QueuedSocket, Response):
     """One client, from the request with its first words to its end."""
 
     def __init__(
-        self, door: Door, emulation: Emulation, form: Form, first_words: str, address: str
+        self,
+        door: Door,
+        emulation: Emulation,
+        form: Form,
+        first_words: str | bytes,
+        address: str,
     ) -> None:
         QueuedSocket.__init__(self, door, address)
         self.background = None
         self._emulation = emulation
         self._form = form
         self._first_words = first_words
-        self._inbox: Inbox[str]
+        self._inbox: Inbox[str | bytes]
         self._unheard_bytes = 0
         self._connection: Connection | None = None
         self._patience = asyncio.timeout(None)
@@ -83,7 +88,7 @@ class ClientStream(QueuedSocket, Response):
 
     # What the client says.
 
-    def hear(self, payload: str) -> Outcome:
+    def hear(self, payload: str | bytes) -> Outcome:
         """Called for the first words, and for each request that brings more."""
         if self._closing is not None or self._is_gone:
             return Outcome.UNKNOWN
@@ -94,7 +99,7 @@ class ClientStream(QueuedSocket, Response):
         self._inbox.put(payload)
         return Outcome.HEARD
 
-    async def _carry_out(self, *payloads: str) -> None:
+    async def _carry_out(self, *payloads: str | bytes) -> None:
         commands = [command for payload in payloads for command in self._client.take(payload)]
         await self._client.carry_out(*commands)
         self._unheard_bytes -= sum(len(payload) + _WORD_BYTES for payload in payloads)

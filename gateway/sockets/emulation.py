@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,11 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.core.centrifuge.emulation import Emulation, Entrance
 from gateway.core.centrifuge.wire import ClientWire
 from gateway.domain.errors import InvalidRequest, TooBig
+from gateway.protocols.centrifuge.commands import BadCommand
 from gateway.protocols.centrifuge.json import JSON
 from gateway.protocols.centrifuge.one_way import ONE_WAY_JSON
 from gateway.sockets.asgi import headers_of, query_of
 from gateway.sockets.centrifuge_http import ClientStream, Form
 from gateway.sockets.door import Door
+from gateway.sockets.flavours import BINARY_MEDIA_TYPE, NO_PROTOBUF, Flavour, flavour_of_body
 
 EVENTS_PATH, LINES_PATH = "/connection/sse", "/connection/http_stream"
 ONE_WAY_EVENTS_PATH, ONE_WAY_LINES_PATH = "/connection/uni_sse", "/connection/uni_http_stream"
@@ -50,7 +51,7 @@ class ClientRequests:
     def routes(self) -> list[Route]:
         return [
             self._route(EVENTS_PATH, partial(self._first, EVENTS), "GET", "POST"),
-            self._route(LINES_PATH, partial(self._first, LINES), "POST"),
+            self._route(LINES_PATH, self._replies, "POST"),
             self._route(ONE_WAY_EVENTS_PATH, partial(self._first, ONE_WAY_EVENTS), "GET", "POST"),
             self._route(ONE_WAY_LINES_PATH, partial(self._first, ONE_WAY_LINES), "POST"),
             self._route("/emulation", self._emulate, "POST"),
@@ -94,9 +95,7 @@ class ClientRequests:
     async def _first(self, form: Form, request: Request) -> Response:
         """What is said first is in the URL, as an ``EventSource`` can say it, or in the body."""
         if request.method == "POST":
-            self._door.check_room()  # before its body is read
-            body = await _body(request, self._door.message_bytes_max)
-            return self._begin(request, form, _text(body))
+            return self._begin(request, form, _text(await self._first_words(request)))
         if not self._door.token_in_url_allowed:
             raise InvalidRequest("a token in the URL is turned off here; use POST")
         words = query_of(request.scope).get("cf_connect", [""])
@@ -104,7 +103,20 @@ class ClientRequests:
             raise InvalidRequest("cf_connect was given twice")
         return self._begin(request, form, words[0])
 
-    def _begin(self, request: Request, form: Form, first_words: str) -> Response:
+    async def _replies(self, request: Request) -> Response:
+        """In the spelling in which it asks."""
+        flavour = _flavour(request)
+        words = await self._first_words(request)
+        if flavour.is_binary:
+            form = Form(flavour.messages, BINARY_MEDIA_TYPE.encode())
+            return self._begin(request, form, words)
+        return self._begin(request, LINES, _text(words))
+
+    async def _first_words(self, request: Request) -> bytes:
+        self._door.check_room()  # before its body is read
+        return await _body(request, self._door.message_bytes_max)
+
+    def _begin(self, request: Request, form: Form, first_words: str | bytes) -> Response:
         scope = request.scope
         address = self._door.address_of(scope.get("client"), headers_of(scope))
         return ClientStream(self._door, self._emulation, form, first_words, address)
@@ -112,12 +124,25 @@ class ClientRequests:
     async def _emulate(self, request: Request) -> Response:
         """Any replica answers; 204 says that the one with the client's stream has got it."""
         most = self._door.message_bytes_max
-        # Inside a string of JSON nearly every quote takes two bytes.
-        session, node, data = _said(await _body(request, 2 * most + 1024))
-        if len(data.encode()) > most:
+        codec = _flavour(request).messages.codec
+        try:
+            # Inside a string of JSON nearly every quote takes two bytes.
+            session, node, payload = codec.said(await _body(request, 2 * most + 1024))
+        except BadCommand as refusal:
+            raise InvalidRequest(str(refusal)) from None
+        if max(len(session), len(node)) > _NAME_MAX:
+            raise InvalidRequest("there is no session or node of such a name")
+        if len(payload.encode() if isinstance(payload, str) else payload) > most:
             raise TooBig(f"what a client says at once is at most {most} bytes")
-        await self._emulation.hand_over(Entrance(session, node), data)
+        await self._emulation.hand_over(Entrance(session, node), payload)
         return Response(status_code=204)
+
+
+def _flavour(request: Request) -> Flavour:
+    flavour = flavour_of_body(request.headers.get("content-type", ""))
+    if flavour is None:
+        raise InvalidRequest(NO_PROTOBUF)
+    return flavour
 
 
 def _preflight(methods: tuple[str, ...]) -> Response:
@@ -148,19 +173,3 @@ def _text(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError:
         raise InvalidRequest("the body is no UTF-8") from None
-
-
-def _said(body: bytes) -> tuple[str, str, str]:
-    refusal = InvalidRequest('the body is {"session": …, "node": …, "data": …}')
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise refusal from None
-    if not isinstance(given, dict):
-        raise refusal
-    session, node, data = (given.get(name) for name in ("session", "node", "data"))
-    if not (isinstance(session, str) and isinstance(node, str) and isinstance(data, str)):
-        raise refusal
-    if max(len(session), len(node)) > _NAME_MAX:
-        raise refusal
-    return session, node, data

@@ -1,12 +1,11 @@
 """Which spelling of the Centrifuge protocol a handshake asks for, and its wires."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import NamedTuple
 
 from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.wire import ClientWire
-from gateway.protocols.centrifuge.codec import Codec
+from gateway.protocols.centrifuge.codec import Codec, protobuf_is_installed
 from gateway.protocols.centrifuge.json import JSON
 from gateway.protocols.centrifuge.one_way import ONE_WAY_JSON
 from gateway.protocols.compression import compressed_binary_frame, compressed_text_frame
@@ -18,6 +17,7 @@ CLIENT_PATH = "/connection/websocket"
 ONE_WAY_PATH = "/connection/uni_websocket"
 CLIENT_PATHS = frozenset((CLIENT_PATH, ONE_WAY_PATH))
 NO_PROTOBUF = "Protobuf is not spoken here"
+BINARY_MEDIA_TYPE = "application/octet-stream"
 _JSON_SUBPROTOCOL, _PROTOBUF_SUBPROTOCOL = "centrifuge-json", "centrifuge-protobuf"
 
 
@@ -48,11 +48,7 @@ def _flavour(
 
 def _protobuf() -> Flavour | None:
     """None where the extra is not installed."""
-    try:
-        is_installed = find_spec("google.protobuf") is not None
-    except ModuleNotFoundError:
-        is_installed = False
-    if not is_installed:
+    if not protobuf_is_installed():
         return None
     from gateway.protocols.centrifuge.protobuf import PROTOBUF
 
@@ -85,6 +81,12 @@ def flavour_of(upgrade: Upgrade) -> Flavour | None:
 def json_flavour(upgrade: Upgrade) -> Flavour:
     """The one that is always to be had."""
     return ONE_WAY_FLAVOUR if upgrade.path == ONE_WAY_PATH else JSON_FLAVOUR
+
+
+def flavour_of_body(content_type: str) -> Flavour | None:
+    """That of a request, where there is no handshake; None as in `flavour_of`."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return PROTOBUF_FLAVOUR if media_type == BINARY_MEDIA_TYPE else JSON_FLAVOUR
 
 
 def client_subprotocol(upgrade: Upgrade) -> str | None:

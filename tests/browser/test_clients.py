@@ -118,10 +118,11 @@ def test_python_comes_back_where_it_was(fresh: GatewayProcess, directory: Path, 
     assert offsets == [*range(offsets[0], offsets[-1] + 1)]
 
 
-def test_node(fresh: GatewayProcess, directory: Path, token: str) -> None:
+@pytest.mark.parametrize("section", ["Node", "Protobuf"])
+def test_node(fresh: GatewayProcess, directory: Path, token: str, section: str) -> None:
     node = node_for(JAVASCRIPT)
     (directory / "node_modules").symlink_to(JAVASCRIPT / "node_modules")
-    (directory / "listen.mjs").write_text(at(fresh, program("Node", "js")))
+    (directory / "listen.mjs").write_text(at(fresh, program(section, "js")))
     with Listener([node, "listen.mjs"], directory, TOKEN=token) as listener:
         listener.hears(fresh)
 
@@ -213,7 +214,15 @@ def test_the_page_uses_what_the_hook_gives() -> None:
 
 def test_no_program_of_the_page_goes_without_a_test() -> None:
     tested = {
-        *("Browser", "Browser without a library", "EventSource", "React", "Node", "curl"),
+        *(
+            "Browser",
+            "Browser without a library",
+            "EventSource",
+            "React",
+            "Node",
+            "Protobuf",
+            "curl",
+        ),
         *("Python with centrifuge-python", "Python with websockets", "websocat", "wscat"),
         "One way, without a library",
     }

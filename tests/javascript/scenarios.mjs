@@ -3,7 +3,8 @@
 // node scenarios.mjs NAME '{"ws": …, "http": …, "tokens": […], …}'
 // Prints one JSON line per step; tests/integration/centrifuge/test_javascript.py reads them.
 
-import { Centrifuge } from "centrifuge";
+import { Centrifuge as InJson } from "centrifuge";
+import { Centrifuge as InProtobuf } from "centrifuge/build/protobuf";
 import EventSource from "eventsource";
 import WebSocket from "ws";
 
@@ -11,6 +12,14 @@ const [name, given] = process.argv.slice(2);
 const options = JSON.parse(given);
 
 const tell = (step, fields = {}) => console.log(JSON.stringify({ step, ...fields }));
+
+const Centrifuge = options.protobuf ? InProtobuf : InJson;
+
+// In Protobuf an application gives and gets bytes.
+const written = (data) =>
+  options.protobuf ? new TextEncoder().encode(JSON.stringify(data)) : data;
+const read = (data) =>
+  data instanceof Uint8Array ? JSON.parse(new TextDecoder().decode(data)) : data;
 
 function client(more = {}) {
   const { http, transport } = options;
@@ -35,7 +44,7 @@ function watched(sub) {
     tell("subscribed", { wasRecovering, recovered }));
   sub.on("unsubscribed", ({ code }) => tell("unsubscribed", { code }));
   sub.on("subscribing", ({ code }) => tell("subscribing", { code }));
-  sub.on("publication", ({ data, offset }) => tell("publication", { data, offset }));
+  sub.on("publication", ({ data, offset }) => tell("publication", { data: read(data), offset }));
   return sub;
 }
 
@@ -62,7 +71,7 @@ function tokens(list, what) {
 const scenarios = {
   async basics() {
     const c = client();
-    const failed = c.rpc("method", {}).catch((error) => error.code); // waits for the connection
+    const failed = c.rpc("method", written({})).catch((error) => error.code); // waits for the connection
     c.connect();
     await c.ready(5000);
     tell("rpc", { code: await failed });
@@ -70,10 +79,11 @@ const scenarios = {
     const received = happens(sub, "publication");
     sub.subscribe();
     await sub.ready(5000);
-    await sub.publish({ my: "data" });
+    await sub.publish(written({ my: "data" }));
     await received;
     const { publications, epoch, offset } = await sub.history({ limit: 10 });
-    tell("history", { data: publications.map((each) => each.data), offset, epoch: !!epoch });
+    const data = publications.map((each) => read(each.data));
+    tell("history", { data, offset, epoch: !!epoch });
     const { clients } = await sub.presence();
     tell("presence", { users: Object.values(clients).map((each) => each.user) });
     tell("presenceStats", await sub.presenceStats());
@@ -141,7 +151,7 @@ const scenarios = {
     const subscribe = (to) => {
       const sub = watched(to.newSubscription(options.channel, { delta: "fossil" }));
       const heard = (n) =>
-        new Promise((done) => sub.on("publication", ({ data }) => data.n === n && done()));
+        new Promise((done) => sub.on("publication", ({ data }) => read(data).n === n && done()));
       sub.subscribe();
       to.connect();
       return { sub, heard };
@@ -183,7 +193,7 @@ const scenarios = {
     const sub = watched(c.newSubscription(options.channel));
     sub.subscribe();
     c.connect();
-    await new Promise((done) => sub.on("publication", ({ data }) => data === "last" && done()));
+    await new Promise((done) => sub.on("publication", ({ data }) => read(data) === "last" && done()));
     c.disconnect();
   },
 
@@ -225,7 +235,7 @@ const scenarios = {
   async neighbours() {
     const [c, other] = [client(), client({ token: options.tokens[1] })];
     const sub = watched(c.newSubscription(options.channel));
-    sub.on("join", ({ info }) => tell("join", { user: info.user, info: info.connInfo }));
+    sub.on("join", ({ info }) => tell("join", { user: info.user, info: read(info.connInfo) }));
     sub.on("leave", ({ info }) => tell("leave", { user: info.user }));
     sub.subscribe();
     c.connect();
@@ -244,7 +254,7 @@ const scenarios = {
   async serverSide() {
     const c = client();
     c.on("subscribed", ({ channel, recovered }) => tell("server", { channel, recovered }));
-    c.on("publication", ({ channel, data }) => tell("publication", { channel, data }));
+    c.on("publication", ({ channel, data }) => tell("publication", { channel, data: read(data) }));
     c.connect();
     await c.ready(5000);
     const first = happens(c, "publication");

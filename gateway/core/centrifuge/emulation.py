@@ -5,6 +5,7 @@ balancer sends them anywhere; the replica that got one hands it to the one with 
 """
 
 import asyncio
+import base64
 import secrets
 from collections.abc import Callable
 from enum import StrEnum
@@ -25,7 +26,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-Ear: TypeAlias = Callable[[str], Outcome]
+Ear: TypeAlias = Callable[[str | bytes], Outcome]
 """Takes what its client says; never waits."""
 
 
@@ -59,7 +60,7 @@ class Emulation:
     def close(self, entrance: Entrance) -> None:
         self._ears.pop(entrance.session, None)
 
-    async def hand_over(self, entrance: Entrance, payload: str) -> None:
+    async def hand_over(self, entrance: Entrance, payload: str | bytes) -> None:
         """Return once the client's replica has taken what the client says; not: carried it out.
 
         Raises `NotFound` for a client that nobody has, `LimitReached` where it says more than is
@@ -74,18 +75,18 @@ class Emulation:
         if outcome is Outcome.BUSY:
             raise LimitReached("too much of what was said before still waits")
 
-    def _tell(self, session: str, payload: str) -> Outcome:
+    def _tell(self, session: str, payload: str | bytes) -> Outcome:
         ear = self._ears.get(session)
         return Outcome.UNKNOWN if ear is None else ear(payload)
 
-    async def _ask(self, entrance: Entrance, payload: str) -> Outcome:
+    async def _ask(self, entrance: Entrance, payload: str | bytes) -> Outcome:
         if len(self._questions) >= _WAITING_MAX:
             raise Unavailable("too many requests wait for other replicas")
         number = secrets.token_hex(8)
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._questions[number] = answer
         session, node = entrance
-        body = {"number": number, "node": node, "session": session, "payload": payload}
+        body = {"number": number, "node": node, "session": session, **_written(payload)}
         try:
             async with asyncio.timeout(self._wait_seconds):
                 await self._signals.send(_SAID, body)
@@ -97,7 +98,7 @@ class Emulation:
 
     def _said(self, signal: dict[str, Any]) -> None:
         if signal["node"] == self._node:
-            outcome = self._tell(str(signal["session"]), str(signal["payload"]))
+            outcome = self._tell(str(signal["session"]), _read(signal))
             self._tasks.start(self._answer(str(signal["number"]), outcome), "emulation")
 
     async def _answer(self, number: str, outcome: Outcome) -> None:
@@ -110,3 +111,15 @@ class Emulation:
         answer = self._questions.get(signal["number"])
         if answer is not None and not answer.done():
             answer.set_result(Outcome(signal["outcome"]))
+
+
+def _written(payload: str | bytes) -> dict[str, Any]:
+    """Replicas talk in JSON, which has no bytes."""
+    if isinstance(payload, bytes):
+        return {"payload": base64.b64encode(payload).decode(), "is_binary": True}
+    return {"payload": payload, "is_binary": False}
+
+
+def _read(signal: dict[str, Any]) -> str | bytes:
+    payload = str(signal["payload"])
+    return base64.b64decode(payload) if signal["is_binary"] else payload

@@ -2,12 +2,21 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 from gateway.domain.messages import Message
 from gateway.protocols.centrifuge.codes import Error
-from gateway.protocols.centrifuge.commands import Command
+from gateway.protocols.centrifuge.commands import Command, Said
 from gateway.protocols.centrifuge.results import Push, Result
+
+
+def protobuf_is_installed() -> bool:
+    """The extra ``gateway[protobuf]``, without which there is one spelling less."""
+    try:
+        return find_spec("google.protobuf") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 class Codec(Protocol):
@@ -19,6 +28,10 @@ class Codec(Protocol):
 
         A binary message comes as bytes, and each spelling takes one of the two.
         """
+
+    @abstractmethod
+    def said(self, body: bytes) -> Said:
+        """What the body of a request to ``/emulation`` says; raises `BadCommand`."""
 
     @abstractmethod
     def reply(self, id: int, answer: Result | Error) -> bytes: ...

@@ -11,6 +11,17 @@ class BadCommand(Exception):
     """What arrived is not the protocol; the connection cannot go on."""
 
 
+class Said(NamedTuple):
+    """What a request to ``/emulation`` brings, for a client whose socket goes one way only.
+
+    ``payload`` is what a message of a WebSocket would be: text, or bytes of Protobuf.
+    """
+
+    session: str
+    node: str
+    payload: str | bytes
+
+
 class Connect(NamedTuple):
     """``subs``: where the client is in channels that the server subscribed it to before.
 

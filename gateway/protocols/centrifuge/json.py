@@ -9,7 +9,7 @@ from gateway.domain.messages import Message
 from gateway.protocols.centrifuge import results
 from gateway.protocols.centrifuge.codec import Codec
 from gateway.protocols.centrifuge.codes import Disconnect, Error, Unsubscribe
-from gateway.protocols.centrifuge.commands import BadCommand, Command, Pong
+from gateway.protocols.centrifuge.commands import BadCommand, Command, Pong, Said
 from gateway.protocols.centrifuge.reading import ID_MAX, Fields, command_of
 from gateway.protocols.centrifuge.results import NAMES, Push, Result
 
@@ -38,6 +38,19 @@ class JsonCodec(Codec):
         if not commands:
             raise BadCommand("an empty frame")
         return commands
+
+    def said(self, body: bytes) -> Said:
+        refusal = BadCommand('the body is {"session": …, "node": …, "data": …}')
+        try:
+            given = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise refusal from None
+        if not isinstance(given, dict):
+            raise refusal
+        session, node, data = (given.get(name) for name in ("session", "node", "data"))
+        if not (isinstance(session, str) and isinstance(node, str) and isinstance(data, str)):
+            raise refusal
+        return Said(session, node, data)
 
     def reply(self, id: int, answer: Result | Error) -> bytes:
         return orjson.dumps({"id": id, **self._named(answer)})

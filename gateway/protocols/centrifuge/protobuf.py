@@ -15,11 +15,18 @@ from gateway.domain.messages import Message
 from gateway.protocols.centrifuge import codes
 from gateway.protocols.centrifuge.codec import Codec
 from gateway.protocols.centrifuge.codes import Error
-from gateway.protocols.centrifuge.commands import BadCommand, Command, Pong, Unknown, Unusable
+from gateway.protocols.centrifuge.commands import (
+    BadCommand,
+    Command,
+    Pong,
+    Said,
+    Unknown,
+    Unusable,
+)
 from gateway.protocols.centrifuge.reading import Fields, command_of
 from gateway.protocols.centrifuge.results import NAMES, Push, Result, publication_of
 from gateway.protocols.centrifuge.schema import Command as CommandMessage
-from gateway.protocols.centrifuge.schema import Reply
+from gateway.protocols.centrifuge.schema import EmulationRequest, Reply
 
 _LENGTH_BITS_MAX = 32
 _BREAK = re.compile(rb"[\r\n]")
@@ -34,6 +41,13 @@ class ProtobufCodec(Codec):
         if not commands:
             raise BadCommand("an empty frame")
         return commands
+
+    def said(self, body: bytes) -> Said:
+        try:
+            said = EmulationRequest.FromString(body)
+        except DecodeError:
+            raise BadCommand("the body is no EmulationRequest") from None
+        return Said(said.session, said.node, said.data)
 
     def reply(self, id: int, answer: Result | Error) -> bytes:
         reply = Reply(id=id)

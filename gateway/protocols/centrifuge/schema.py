@@ -46,6 +46,7 @@ MESSAGES: Final[Mapping[str, str]] = {
     "RPCRequest": "bytes data = 1; string method = 2",
     "RefreshRequest": "string token = 1",
     "SubRefreshRequest": "string channel = 1; string token = 2",
+    "EmulationRequest": "string node = 1; string session = 2; bytes data = 3",
     # What the server answers.
     "Reply": """
         uint32 id = 1; Error error = 2; Push push = 4; ConnectResult connect = 5;
@@ -141,4 +142,5 @@ def _add_field(message: Any, text: str) -> None:
 
 _CLASSES = _classes()
 Command = _CLASSES["Command"]
+EmulationRequest = _CLASSES["EmulationRequest"]
 Reply = _CLASSES["Reply"]

@@ -10,11 +10,13 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import pytest
+from centrifuge.protocol import client_pb2 as theirs
 
 from tests.integration.centrifuge.conftest import write_config
 from tests.support.centrifuge import jwt
 from tests.support.clients import Answer, call, make_token, publish_now
 from tests.support.servers import GatewayProcess, RedisServer, replicas, wait_until
+from tests.unit.protocols.centrifuge.test_protobuf import read, spelled
 
 KINDS = ["sse", "http_stream"]
 
@@ -158,6 +160,40 @@ async def test_what_it_says_may_reach_another_replica(
         await stream.ask("subscribe", channel=channel)
         publish_now(other.http, channel, "hi", publisher)
         assert (await stream.next())["push"]["pub"]["data"] == "hi"
+
+
+async def test_protobuf_needs_no_websocket(
+    pair: list[GatewayProcess], channel: str, publisher: str
+) -> None:
+    first, other = pair
+    content = {"Content-Type": "application/octet-stream"}
+    address = urlsplit(first.http)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    words = spelled({"id": 1, "connect": {"token": make_token()}})
+    head = "".join(f"{name}: {value}\r\n" for name, value in content.items())
+    head = f"POST /connection/http_stream HTTP/1.1\r\nHost: h\r\n{head}"
+    writer.write(f"{head}Content-Length: {len(words)}\r\n\r\n".encode() + words)
+    assert b"content-type: application/octet-stream" in await reader.readuntil(b"\r\n\r\n")
+
+    async def next_reply() -> Any:
+        async with asyncio.timeout(5):
+            size = int(await reader.readuntil(b"\r\n"), 16)
+            (reply,) = read((await reader.readexactly(size + 2))[:-2])
+            return reply
+
+    connected = (await next_reply())["connect"]
+    said = theirs.EmulationRequest(
+        session=connected["session"],
+        node=connected["node"],
+        data=spelled({"id": 2, "subscribe": {"channel": channel}}),
+    )
+    url, body = f"{other.http}/emulation", said.SerializeToString()
+    answer = await asyncio.to_thread(call, url, body=body, headers=content, method="POST")
+    assert answer.status == 204
+    assert (await next_reply())["id"] == 2
+    publish_now(other.http, channel, "hi", publisher)
+    assert (await next_reply())["push"]["pub"]["data"] == "hi"
+    writer.close()
 
 
 async def test_a_session_that_nobody_has_is_not_found(

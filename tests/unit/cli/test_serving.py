@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
+from gateway.cli import serving
 from gateway.settings import Settings
 from tests.unit.cli.running import CANARY, SECRET, data, refusal, run
 
@@ -148,6 +149,13 @@ def test_check_prints_the_same_for_programs(tmp_path: Path) -> None:
     assert told["namespaces"][1]["history"] == "7 for 300 s"
     assert told["stop_seconds_max"] == 13
     assert CANARY not in json.dumps(told)
+    assert told["protobuf_is_installed"] is True
+
+
+def test_check_says_whether_protobuf_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "Clients that speak Protobuf are served." in run("check").stdout
+    monkeypatch.setattr(serving, "protobuf_is_installed", lambda: False)
+    assert 'refused, until pip install "gateway[protobuf]"' in run("check").stdout
 
 
 # gateway secrets and the rest.

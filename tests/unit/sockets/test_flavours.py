@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from gateway.protocols.centrifuge import codec
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets import flavours
 from gateway.sockets.flavours import CLIENT_PATH, JSON_FLAVOUR, PROTOBUF_FLAVOUR, flavour_of
@@ -40,6 +41,6 @@ def test_without_the_library_there_is_no_such_flavour(
     def find(name: str) -> object:
         raise ModuleNotFoundError(missing)
 
-    monkeypatch.setattr(flavours, "find_spec", find if missing == "google" else lambda name: None)
+    monkeypatch.setattr(codec, "find_spec", find if missing == "google" else lambda name: None)
     assert flavours._protobuf() is None
     assert sys.modules["gateway.protocols.centrifuge.protobuf"]  # it is there, and stays

@@ -19,6 +19,7 @@ from gateway.protocols.centrifuge.protobuf import PROTOBUF
 from gateway.protocols.centrifuge.results import ClientInfo, Publication
 from gateway.protocols.centrifuge.schema import MESSAGES
 from gateway.protocols.centrifuge.schema import Command as OurCommand
+from gateway.protocols.centrifuge.schema import EmulationRequest as OurEmulationRequest
 from gateway.protocols.centrifuge.schema import Reply as OurReply
 
 # Newer than what the public client's own schema knows.
@@ -89,7 +90,7 @@ def message(offset: int, data: bytes = b'{"a":1}') -> Message:
 
 
 def test_the_schema_is_that_of_the_public_client() -> None:
-    for ours in (OurCommand, OurReply):
+    for ours in (OurCommand, OurEmulationRequest, OurReply):
         known = ours.DESCRIPTOR.file.message_types_by_name
         for name in MESSAGES:
             other = theirs.DESCRIPTOR.message_types_by_name[name].fields_by_name
@@ -152,6 +153,19 @@ def test_the_schema_is_that_of_the_public_client() -> None:
 )
 def test_a_command_means_what_it_means_in_json(value: dict[str, Any]) -> None:
     assert PROTOBUF.decode(spelled(value)) == JSON.decode(json.dumps(value))
+
+
+def test_a_request_without_a_websocket_says_what_it_says_in_json() -> None:
+    said = theirs.EmulationRequest(session="s", node="n", data=b"\x00")
+    assert PROTOBUF.said(said.SerializeToString()) == commands.Said("s", "n", b"\0")
+    assert JSON.said(b'{"session":"s","node":"n","data":"{}"}') == commands.Said("s", "n", "{}")
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"\x0a\x05n", b"\x0a\x01\xff", b"{}"])
+def test_a_request_that_says_nothing_is_refused(body: bytes) -> None:
+    for codec in (JSON, PROTOBUF):
+        with pytest.raises(BadCommand):
+            codec.said(body)
 
 
 def test_a_frame_has_several_commands() -> None:
