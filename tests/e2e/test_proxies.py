@@ -130,9 +130,13 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(shared: Site) ->
         await listen(proxy.ws, "room", LISTENER, host="127.0.0.1")
 
 
-def test_a_stream_of_events_is_not_held_back(shared: Site, directory: Path) -> None:
+def test_a_stream_of_events_is_not_held_back_nor_is_its_end(shared: Site, directory: Path) -> None:
     proxy, started = shared
-    heard = directory / "heard"
+
+    def count() -> int:
+        return sum(int(call(f"{each.http}/health").json["sockets_open"]) for each in started)
+
+    heard, before = directory / "heard", count()
     command = [required("curl"), "-sN", "--cacert", str(proxy.certificate)]
     command += ["-H", f"Authorization: Bearer {LISTENER}", f"{proxy.http}/sse/stream?since=:0"]
     with heard.open("wb") as output, subprocess.Popen(command, stdout=output) as curl:
@@ -146,8 +150,11 @@ def test_a_stream_of_events_is_not_held_back(shared: Site, directory: Path) -> N
                     json_body={"data": f"n{n}"},
                 )
                 wait_until(lambda n=n: f'"n{n}"' in heard.read_text(), f"event {n}", 5)
+            assert count() > before
         finally:
             curl.kill()
+    # Long before the next ping, 25 s later, would tell.
+    wait_until(lambda: count() <= before, "the replica knows that the stream has ended", 12)
 
 
 @pytest.mark.long
