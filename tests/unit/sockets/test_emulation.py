@@ -18,7 +18,7 @@ def request(content_type: str) -> Request:
 def test_bytes_are_protobuf(content_type: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert emulation._flavour(request(content_type)) is PROTOBUF_FLAVOUR is not None
     monkeypatch.setattr(flavours, "PROTOBUF_FLAVOUR", None)
-    with pytest.raises(InvalidRequest, match="not installed"):
+    with pytest.raises(InvalidRequest, match="not spoken"):
         emulation._flavour(request(content_type))
 
 
