@@ -24,11 +24,10 @@ from gateway.protocols.centrifuge import fossil
 from gateway.protocols.centrifuge.commands import BadCommand
 from gateway.protocols.centrifuge.json import JSON
 from gateway.protocols.centrifuge.protobuf import PROTOBUF
-from gateway.protocols.centrifuge.schema import Command
+from gateway.protocols.centrifuge.schema import Command, EmulationRequest
 from gateway.protocols.compression import negotiate
 from gateway.protocols.plain import Format, decode_frame
 from gateway.protocols.upgrade import BadUpgrade
-from gateway.sockets.emulation import _said
 from gateway.web.problems import UnsupportedMedia
 from tests.support.clients import client_frame
 from tests.unit.core.tokens.forging import VALID, VERIFIER, as_jwk, as_jwks, ec_key, rsa_key
@@ -180,10 +179,16 @@ PARSERS: dict[str, Parser] = {
         ),
     ),
     "Centrifuge clients without a socket": Parser(
-        _said,
-        (InvalidRequest,),
+        JSON.said,
+        (BadCommand,),
         2 * MESSAGE_BYTES_MAX,
         _dumped({"session": "s", "node": "n", "data": "{}"}),
+    ),
+    "Centrifuge clients without a socket, in Protobuf": Parser(
+        PROTOBUF.said,
+        (BadCommand,),
+        2 * MESSAGE_BYTES_MAX,
+        (EmulationRequest(session="s", node="n", data=b"{}").SerializeToString(),),
     ),
     "fossil deltas": Parser(
         lambda data: fossil.apply(data, b"a text that is here " * 20),
