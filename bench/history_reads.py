@@ -14,13 +14,13 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
-from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.connection import connect, place_at
-from gateway.adapters.redis.history import HistoryReader
+from gateway.adapters.redis.channels.broker import RedisBroker
+from gateway.adapters.redis.channels.history import HistoryReader
+from gateway.adapters.redis.channels.publisher import Publisher
+from gateway.adapters.redis.channels.subscriber import Subscriber
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import Pipe
-from gateway.adapters.redis.publisher import Publisher
-from gateway.adapters.redis.subscriber import Subscriber
+from gateway.adapters.redis.places.connection import connect, place_at
+from gateway.adapters.redis.places.pipe import Pipe
 from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Message, Publication
 from gateway.domain.namespaces import Namespace, Namespaces

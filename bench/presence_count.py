@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from redis.asyncio import Redis
 
 from bench.history_reads import redis_server
-from gateway.adapters.redis.channel_presence import RedisChannelPresence
-from gateway.adapters.redis.connection import connect, place_at
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import Pipe
+from gateway.adapters.redis.places.connection import connect, place_at
+from gateway.adapters.redis.places.pipe import Pipe
+from gateway.adapters.redis.shared.channel_presence import RedisChannelPresence
 
 _CHANNEL = "chat:large"
 _PER_CALL = 500  # what a replica announces at once

@@ -12,15 +12,15 @@ from gateway.adapters.memory.news import MemoryNews
 from gateway.adapters.memory.presence import MemoryPresence
 from gateway.adapters.memory.tickets import MemoryTickets
 from gateway.adapters.redis.assembly import Assembly
-from gateway.adapters.redis.channel_presence import RedisChannelPresence
-from gateway.adapters.redis.common_clock import RedisClock
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.limiter import RedisLimiter
-from gateway.adapters.redis.news import RedisNews
-from gateway.adapters.redis.presence import RedisPresence
-from gateway.adapters.redis.revocation_log import RedisRevocationLog
-from gateway.adapters.redis.tickets import RedisTickets
-from gateway.adapters.redis.topology import Topology, parse_topology
+from gateway.adapters.redis.places.topology import Topology, parse_topology
+from gateway.adapters.redis.shared.channel_presence import RedisChannelPresence
+from gateway.adapters.redis.shared.common_clock import RedisClock
+from gateway.adapters.redis.shared.limiter import RedisLimiter
+from gateway.adapters.redis.shared.news import RedisNews
+from gateway.adapters.redis.shared.presence import RedisPresence
+from gateway.adapters.redis.shared.revocation_log import RedisRevocationLog
+from gateway.adapters.redis.shared.tickets import RedisTickets
 from gateway.configuration import ConfigurationError
 from gateway.domain.errors import Unavailable
 from gateway.domain.namespaces import Namespaces

@@ -9,14 +9,14 @@ from importlib.resources import files
 
 import orjson
 
-from gateway.adapters.redis.envelope import encode_body
+from gateway.adapters.redis.channels.envelope import encode_body
 from gateway.adapters.redis.keys import Keys
 from gateway.bench.stream import RING, command, data_of
 from gateway.domain.messages import Publication
 from gateway.domain.namespaces import Namespace
 from gateway.protocols.frames import text_frame
 
-SCRIPT = files("gateway.adapters.redis").joinpath("publish.lua").read_text()
+SCRIPT = files(__package__).joinpath("publish.lua").read_text()
 EPOCH = "bench"
 KEPT = Namespace().history_length
 BEHIND = KEPT // 2

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import orjson
 
-from gateway.adapters.redis.envelope import encode_body
+from gateway.adapters.redis.channels.envelope import encode_body
 from gateway.adapters.redis.keys import Keys
 from gateway.domain.messages import Publication
 from gateway.protocols.frames import text_frame

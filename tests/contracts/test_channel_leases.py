@@ -6,7 +6,7 @@ The real Redis knows only the commands that the list of users of a cluster allow
 import asyncio
 import time
 
-from gateway.adapters.redis.channel_presence import RedisChannelPresence
+from gateway.adapters.redis.shared.channel_presence import RedisChannelPresence
 from gateway.ports.channel_presence import NOBODY, Announced, Crossing, Headcount, Lease
 from tests.support.presence import (
     LEASE_SECONDS,

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.places.connection import connect
 from gateway.domain.errors import Unavailable
 from gateway.ports.channel_presence import (
     NOBODY,

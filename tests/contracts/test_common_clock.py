@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapters.redis.common_clock import RedisClock
-from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.places.connection import connect
+from gateway.adapters.redis.shared.common_clock import RedisClock
 from gateway.domain.errors import Unavailable
 from gateway.ports.common_clock import CommonClock
 from tests.support.brokers import assembled

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.broker import RedisBroker
+from gateway.adapters.redis.channels.broker import RedisBroker
+from gateway.adapters.redis.channels.parts import PartedBroker
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.parts import PartedBroker
 from gateway.domain.errors import KeyReused, Unavailable
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import BEGINNING, Position, Receipt

@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 
 from gateway.adapters.memory import limiter as memory
 from gateway.adapters.memory.limiter import MemoryLimiter
-from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.limiter import RedisLimiter
+from gateway.adapters.redis.places.connection import connect
+from gateway.adapters.redis.shared.limiter import RedisLimiter
 from gateway.domain.errors import Unavailable
 from gateway.ports.limiter import Limiter, Rate
 from tests.support.brokers import assembled

@@ -14,9 +14,9 @@ from redis.asyncio import Redis
 
 from gateway.adapters.memory import news as memory
 from gateway.adapters.memory.news import MemoryNews
-from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.news import RedisNews
+from gateway.adapters.redis.places.connection import connect
+from gateway.adapters.redis.shared.news import RedisNews
 from gateway.domain.errors import Unavailable
 from gateway.domain.messages import Receipt
 from gateway.domain.namespaces import Namespace

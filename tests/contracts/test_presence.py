@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from gateway.adapters.memory.presence import MemoryPresence
-from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.presence import RedisPresence
+from gateway.adapters.redis.places.connection import connect
+from gateway.adapters.redis.shared.presence import RedisPresence
 from gateway.ports.presence import Presence
 from tests.support.brokers import assembled, fake_redis
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.adapters.memory.revocation_log import MemoryRevocationLog
-from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.revocation_log import RedisRevocationLog
+from gateway.adapters.redis.places.connection import connect
+from gateway.adapters.redis.shared.revocation_log import RedisRevocationLog
 from gateway.adapters.sql.revocation_log import SqlRevocationLog
 from gateway.domain.revocations import Revocation, RevocationKind
 from gateway.ports.revocation_log import RevocationLog

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.adapters.memory import tickets as memory
 from gateway.adapters.memory.tickets import MemoryTickets
-from gateway.adapters.redis.connection import connect
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.tickets import RedisTickets
+from gateway.adapters.redis.places.connection import connect
+from gateway.adapters.redis.shared.tickets import RedisTickets
 from gateway.domain.errors import Unavailable
 from gateway.ports.tickets import Tickets
 from tests.support.brokers import assembled

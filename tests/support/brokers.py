@@ -17,7 +17,7 @@ from gateway.adapters.memory.broker import MemoryBroker
 from gateway.adapters.memory.news import MemoryNews
 from gateway.adapters.redis.assembly import Assembled, Assembly
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.topology import parse_topology
+from gateway.adapters.redis.places.topology import parse_topology
 from gateway.domain.messages import Message, Publication
 from gateway.domain.namespaces import Namespace, Namespaces
 from gateway.ports.broker import Broker, Concerns, Listener

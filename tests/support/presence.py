@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 
 from gateway.adapters.memory.channel_presence import MemoryChannelPresence
 from gateway.adapters.redis.assembly import Assembled
-from gateway.adapters.redis.channel_presence import SCRIPTS, RedisChannelPresence
-from gateway.adapters.redis.cluster_pipe import RoutedPipe
-from gateway.adapters.redis.connection import connect, place_at
+from gateway.adapters.redis.cluster.pipe import RoutedPipe
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import Commands, Pipe
+from gateway.adapters.redis.places.connection import connect, place_at
+from gateway.adapters.redis.places.pipe import Commands, Pipe
+from gateway.adapters.redis.shared.channel_presence import SCRIPTS, RedisChannelPresence
 from gateway.ports.channel_presence import ChannelPresence, Crossing, Lease
 from tests.support.brokers import assembled
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from gateway.adapters.redis.slots import slot_of
+from gateway.adapters.redis.cluster.slots import slot_of
 from tests.support.redis_sets import GATEWAY_PASSWORD, gateway_user
 from tests.support.servers import REDIS_PASSWORD, RedisServer, free_port, required, wait_until
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import gateway.adapters.redis as redis_adapters
-from gateway.adapters.redis.topology import Single, parse_topology
+from gateway.adapters.redis.places.topology import Single, parse_topology
 from gateway.adapters.sql.address import parse
 from gateway.configuration import load
 from gateway.secret_files import write_cluster_secrets, write_env_file
@@ -153,7 +153,7 @@ def test_the_user_of_the_gateway_may_do_only_what_the_gateway_does(tmp_path: Pat
 def test_every_command_in_a_script_is_allowed(tmp_path: Path) -> None:
     make(tmp_path)
     allowed = set(re.findall(r"\+(\w+)", contents(tmp_path)["redis/users.acl"]))
-    scripts = [*Path(redis_adapters.__file__).parent.glob("*.lua")]
+    scripts = [*Path(redis_adapters.__file__).parent.rglob("*.lua")]
     assert scripts
     for script in scripts:
         called = {name.lower() for name in re.findall(r"\bcall\('(\w+)'", script.read_text())}

@@ -6,7 +6,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
 
-from gateway.adapters.redis.envelope import decode_payload, encode_body
+from gateway.adapters.redis.channels.envelope import decode_payload, encode_body
 from gateway.domain.errors import Denied
 from gateway.domain.messages import Message, Position, Publication, parse_trace
 from gateway.tracing import Tracing

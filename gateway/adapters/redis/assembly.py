@@ -6,24 +6,24 @@ from typing import NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis import channel_presence
-from gateway.adapters.redis.broker import RedisBroker, Runner
-from gateway.adapters.redis.cluster_broker import ClusterBroker, ClusterPart, NodeSubscriber
-from gateway.adapters.redis.cluster_generations import ClusterGenerations
-from gateway.adapters.redis.cluster_map import ClusterMap
-from gateway.adapters.redis.cluster_pipe import ClusterNodes, ClusterPipe, RoutedPipe
-from gateway.adapters.redis.connection import FixedPlace, Place, connect
-from gateway.adapters.redis.history import HistoryReader
+from gateway.adapters.redis.channels.broker import RedisBroker, Runner
+from gateway.adapters.redis.channels.history import HistoryReader
+from gateway.adapters.redis.channels.publisher import PUBLISH, SHARDED_PUBLISH, Publisher
+from gateway.adapters.redis.channels.shards import ShardedBroker
+from gateway.adapters.redis.channels.subscriber import Subscriber
+from gateway.adapters.redis.cluster.broker import ClusterBroker, ClusterPart, NodeSubscriber
+from gateway.adapters.redis.cluster.generations import ClusterGenerations
+from gateway.adapters.redis.cluster.map import ClusterMap
+from gateway.adapters.redis.cluster.pipe import ClusterNodes, ClusterPipe, RoutedPipe
+from gateway.adapters.redis.cluster.slots import Node
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.news import DistantMarker, Marker
-from gateway.adapters.redis.pipe import Commands, Pipe
-from gateway.adapters.redis.publisher import PUBLISH, SHARDED_PUBLISH, Publisher
+from gateway.adapters.redis.places.connection import FixedPlace, Place, connect
+from gateway.adapters.redis.places.pipe import Commands, Pipe
+from gateway.adapters.redis.places.sentinel import SentinelPlace
+from gateway.adapters.redis.places.topology import Cluster, Sentinels, Shards, Single, Topology
 from gateway.adapters.redis.script import Script
-from gateway.adapters.redis.sentinel import SentinelPlace
-from gateway.adapters.redis.shards import ShardedBroker
-from gateway.adapters.redis.slots import Node
-from gateway.adapters.redis.subscriber import Subscriber
-from gateway.adapters.redis.topology import Cluster, Sentinels, Shards, Single, Topology
+from gateway.adapters.redis.shared import channel_presence
+from gateway.adapters.redis.shared.news import DistantMarker, Marker
 from gateway.domain.namespaces import Namespaces
 from gateway.ports.broker import Broker, Concerns, all_channels
 

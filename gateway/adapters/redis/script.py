@@ -7,10 +7,10 @@ from typing import Any
 
 
 class Script:
-    """A ``.lua`` file of this folder, perhaps with one text in it replaced by another."""
+    """A ``.lua`` file below this folder, perhaps with one text in it replaced by another."""
 
-    def __init__(self, name: str, replaced: tuple[str, str] = ("", "")) -> None:
-        text = files("gateway.adapters.redis").joinpath(f"{name}.lua").read_text()
+    def __init__(self, path: str, replaced: tuple[str, str] = ("", "")) -> None:
+        text = files("gateway.adapters.redis").joinpath(f"{path}.lua").read_text()
         self.text = text.replace(*replaced) if replaced[0] else text
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 

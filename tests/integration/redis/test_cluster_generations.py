@@ -2,8 +2,8 @@
 
 import secrets
 
-from gateway.adapters.redis.connection import connect
-from gateway.adapters.redis.publisher import PUBLISH
+from gateway.adapters.redis.channels.publisher import PUBLISH
+from gateway.adapters.redis.places.connection import connect
 from gateway.adapters.redis.script import Script
 from tests.support.servers import RedisServer
 

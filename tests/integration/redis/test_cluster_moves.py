@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from gateway.adapters.redis import cluster_map
 from gateway.adapters.redis.assembly import Assembled
-from gateway.adapters.redis.channel_presence import RedisChannelPresence
-from gateway.adapters.redis.cluster_broker import ClusterBroker
+from gateway.adapters.redis.cluster import map as cluster_map
+from gateway.adapters.redis.cluster.broker import ClusterBroker
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.limiter import RedisLimiter
-from gateway.adapters.redis.revocation_log import RedisRevocationLog
+from gateway.adapters.redis.shared.channel_presence import RedisChannelPresence
+from gateway.adapters.redis.shared.limiter import RedisLimiter
+from gateway.adapters.redis.shared.revocation_log import RedisRevocationLog
 from gateway.domain.errors import Unavailable
 from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Receipt

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis import forgetting
-from gateway.adapters.redis.connection import connect
-from gateway.adapters.redis.forgetting import concerns, warn_of_forgetting
+from gateway.adapters.redis.places import forgetting
+from gateway.adapters.redis.places.connection import connect
+from gateway.adapters.redis.places.forgetting import concerns, warn_of_forgetting
 from gateway.secret_files import write_cluster_secrets
 from tests.support.servers import REDIS_PASSWORD, GatewayProcess, RedisServer, wait_until
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from gateway.adapters.redis.address import Address
-from gateway.adapters.redis.connection import Place, place_at
+from gateway.adapters.redis.places.address import Address
+from gateway.adapters.redis.places.connection import Place, place_at
 from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import BEGINNING, Position, Receipt
 from tests.support.brokers import Replica, assembly, make_redis_broker, publication, running

@@ -13,8 +13,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.subscriber import Subscriber
+from gateway.adapters.redis.channels.broker import RedisBroker
+from gateway.adapters.redis.channels.subscriber import Subscriber
 from gateway.domain.errors import Unavailable
 from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Receipt

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gateway.adapters.redis.connection import connect, open_connection, place_at
+from gateway.adapters.redis.places.connection import connect, open_connection, place_at
 from tests.support.certificates import make_certificate
 from tests.support.clients import RawClient, call, make_token, publish_now
 from tests.support.servers import (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis.shards import shard_of
+from gateway.adapters.redis.channels.shards import shard_of
 from tests.faults.support.oracle import judge
 from tests.faults.support.publishers import publishing, several
 from tests.faults.support.records import Journal

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import orjson
 
-from gateway.adapters.redis.envelope import decode_body
+from gateway.adapters.redis.channels.envelope import decode_body
+from gateway.adapters.redis.channels.publisher import Publisher
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import Pipe
-from gateway.adapters.redis.publisher import Publisher
+from gateway.adapters.redis.places.pipe import Pipe
 from gateway.bench.kept import (
     BEHIND,
     EPOCH,

@@ -5,7 +5,7 @@ import pytest
 from websockets.frames import Opcode
 from websockets.protocol import OPEN, SERVER, Protocol
 
-from gateway.adapters.redis.envelope import decode_payload
+from gateway.adapters.redis.channels.envelope import decode_payload
 from gateway.adapters.redis.keys import Keys
 from gateway.bench.stream import (
     DATA_BYTES,

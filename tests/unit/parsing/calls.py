@@ -18,8 +18,8 @@ from uvicorn.server import ServerState
 
 from gateway.adapters.memory.broker import MemoryBroker
 from gateway.adapters.memory.revocation_log import MemoryRevocationLog
-from gateway.adapters.redis.envelope import decode_payload
-from gateway.adapters.redis.history import HistoryReader
+from gateway.adapters.redis.channels.envelope import decode_payload
+from gateway.adapters.redis.channels.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
 from gateway.configuration import load
 from gateway.core.addresses import bucket_of, client_address

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.adapters.redis.revocation_log import _revocation
-from gateway.adapters.redis.topology import parse_topology
+from gateway.adapters.redis.places.topology import parse_topology
+from gateway.adapters.redis.shared.revocation_log import _revocation
 from gateway.adapters.sql.address import parse as parse_database_url
 from gateway.configuration import ConfigurationError
 from gateway.core.tickets import _principal_of

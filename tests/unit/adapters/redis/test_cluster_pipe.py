@@ -2,8 +2,8 @@
 
 import hiredis
 
-from gateway.adapters.redis.cluster_pipe import _redirected, units_of
-from gateway.adapters.redis.slots import slot_of
+from gateway.adapters.redis.cluster.pipe import _redirected, units_of
+from gateway.adapters.redis.cluster.slots import slot_of
 
 MOVED = hiredis.ReplyError("MOVED 1 10.0.0.1:6379")
 TORN = hiredis.ReplyError("TRYAGAIN Multiple keys request during rehashing of slot")

@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from gateway.adapters.redis.envelope import decode_payload, encode_body
+from gateway.adapters.redis.channels.envelope import decode_payload, encode_body
 from gateway.domain.messages import Message, Publication
 
 PLAIN = Publication("room", b"1", "c.id", "alice", 1.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.adapters.redis.generations import is_over, next_epoch
+from gateway.adapters.redis.channels.generations import is_over, next_epoch
 
 
 def test_an_epoch_is_over_where_it_began_in_another_generation() -> None:

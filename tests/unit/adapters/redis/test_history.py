@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.adapters.redis import history as module
-from gateway.adapters.redis.history import HistoryReader
+from gateway.adapters.redis.channels import history as module
+from gateway.adapters.redis.channels.history import HistoryReader
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import NotSent, Pipe
+from gateway.adapters.redis.places.pipe import NotSent, Pipe
 from gateway.domain.errors import Unavailable
 from gateway.domain.history import HistoryQuery
 from gateway.domain.messages import Position

@@ -3,9 +3,9 @@
 import hiredis
 import pytest
 
-from gateway.adapters.redis import news
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.news import Marker
+from gateway.adapters.redis.shared import news
+from gateway.adapters.redis.shared.news import Marker
 from gateway.domain.messages import Publication
 from gateway.domain.namespaces import Namespace, Namespaces
 

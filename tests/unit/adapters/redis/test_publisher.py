@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapters.redis.publisher import runs_of
+from gateway.adapters.redis.channels.publisher import runs_of
 from gateway.domain.messages import Publication
 
 publications = st.lists(

@@ -12,14 +12,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.adapters.redis import subscriber as subscriber_module
-from gateway.adapters.redis.address import Address
-from gateway.adapters.redis.connection import Place, connect
+from gateway.adapters.redis.channels import subscriber as subscriber_module
+from gateway.adapters.redis.channels.subscriber import Subscriber
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
-from gateway.adapters.redis.sentinel import Answer, SentinelPlace, believed
-from gateway.adapters.redis.subscriber import Subscriber
-from gateway.adapters.redis.topology import Sentinels, parse_topology
+from gateway.adapters.redis.places.address import Address
+from gateway.adapters.redis.places.connection import Place, connect
+from gateway.adapters.redis.places.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.places.sentinel import Answer, SentinelPlace, believed
+from gateway.adapters.redis.places.topology import Sentinels, parse_topology
 from tests.support.brokers import Inbox
 
 OLD, NEW = Answer(1, "a", 1), Answer(2, "b", 1)

@@ -7,8 +7,9 @@ from typing import Any, cast
 import hiredis
 import pytest
 
-from gateway.adapters.redis.link import LinkListener, Payload, ShardedLink
-from gateway.adapters.redis.slots import slot_of
+from gateway.adapters.redis.channels.link import LinkListener, Payload
+from gateway.adapters.redis.cluster.link import ShardedLink
+from gateway.adapters.redis.cluster.slots import slot_of
 
 
 class Wire(asyncio.Transport):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from gateway.adapters.redis.shards import shard_of
+from gateway.adapters.redis.channels.shards import shard_of
 
 NAMES = [f"room:{n}" for n in range(10_000)]
 

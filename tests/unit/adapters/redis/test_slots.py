@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.adapters.redis.slots import SLOTS, Node, read_replication, read_view, slot_of
+from gateway.adapters.redis.cluster.slots import SLOTS, Node, read_replication, read_view, slot_of
 
 A, B, C, D = (letter * 40 for letter in "abcd")
 INFO = b"cluster_state:ok\r\ncluster_slots_ok:16384\r\ncluster_current_epoch:12\r\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.redis.address import Address
-from gateway.adapters.redis.topology import (
+from gateway.adapters.redis.places.address import Address
+from gateway.adapters.redis.places.topology import (
     Cluster,
     Sentinels,
     Shards,

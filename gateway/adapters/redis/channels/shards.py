@@ -5,8 +5,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from gateway.adapters.redis.broker import RedisBroker, Runner
-from gateway.adapters.redis.parts import PartedBroker
+from gateway.adapters.redis.channels.broker import RedisBroker, Runner
+from gateway.adapters.redis.channels.parts import PartedBroker
 from gateway.ports.broker import Concerns, Listener
 
 _REMEMBERED_MAX = 100_000

@@ -4,8 +4,8 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 
-from gateway.adapters.redis.broker import RedisBroker
-from gateway.adapters.redis.publisher import Outcome
+from gateway.adapters.redis.channels.broker import RedisBroker
+from gateway.adapters.redis.channels.publisher import Outcome
 from gateway.domain.errors import GatewayError, Unavailable
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Publication, Receipt

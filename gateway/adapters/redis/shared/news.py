@@ -17,16 +17,16 @@ from typing import Any
 import hiredis
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.asked import asked
-from gateway.adapters.redis.connection import end_if_cancelled
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.places.asked import asked
+from gateway.adapters.redis.places.connection import end_if_cancelled
+from gateway.adapters.redis.places.pipe import NotSent, Pipe, Unanswered
 from gateway.domain.messages import Publication
 from gateway.domain.namespaces import Namespaces
 from gateway.ports.news import Mark, News
 
-_LEAD = files("gateway.adapters.redis").joinpath("lead.lua").read_text()
-_UNMARK = files("gateway.adapters.redis").joinpath("unmark.lua").read_text()
+_LEAD = files(__package__).joinpath("lead.lua").read_text()
+_UNMARK = files(__package__).joinpath("unmark.lua").read_text()
 _PAGE = 1000
 _UNSURE_MAX = 100_000
 _SETTLED_SECONDS_MAX = 0.2

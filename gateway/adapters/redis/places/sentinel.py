@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import hiredis
 
-from gateway.adapters.redis.address import Address
-from gateway.adapters.redis.connection import FixedPlace, Place, end_if_cancelled
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
-from gateway.adapters.redis.topology import Sentinels
+from gateway.adapters.redis.places.address import Address
+from gateway.adapters.redis.places.connection import FixedPlace, Place, end_if_cancelled
+from gateway.adapters.redis.places.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.places.topology import Sentinels
 
 _LOOK_SECONDS = 1.0
 # All are asked at once, and one that is away must not make the others' answer late.

@@ -5,8 +5,8 @@ import math
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.places.asked import asked
 from gateway.ports.tickets import Tickets
 
 

@@ -6,11 +6,11 @@ from importlib.resources import files
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.places.asked import asked
 from gateway.ports.presence import Presence
 
-_ANNOUNCE = files("gateway.adapters.redis").joinpath("announce.lua").read_text()
+_ANNOUNCE = files(__package__).joinpath("announce.lua").read_text()
 
 
 class RedisPresence(Presence):

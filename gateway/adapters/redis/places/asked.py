@@ -5,7 +5,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from gateway.adapters.redis.connection import end_if_cancelled
+from gateway.adapters.redis.places.connection import end_if_cancelled
 from gateway.domain.errors import Unavailable
 
 

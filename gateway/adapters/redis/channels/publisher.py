@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 
 import hiredis
 
-from gateway.adapters.redis.envelope import encode_body, fingerprint
+from gateway.adapters.redis.channels.envelope import encode_body, fingerprint
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.news import Marker
-from gateway.adapters.redis.pipe import Failure, NotSent, Pipe, Unanswered
+from gateway.adapters.redis.places.pipe import Failure, NotSent, Pipe, Unanswered
 from gateway.adapters.redis.script import Script
+from gateway.adapters.redis.shared.news import Marker
 from gateway.domain.errors import GatewayError, KeyReused, Unavailable
 from gateway.domain.messages import Position, Publication, Receipt
 from gateway.domain.namespaces import Namespaces
 
-PUBLISH = Script("publish")
+PUBLISH = Script("channels/publish")
 # In a cluster a message goes to the one node that has its channel, not to all of them.
-SHARDED_PUBLISH = Script("publish", ("redis.call('PUBLISH'", "redis.call('SPUBLISH'"))
+SHARDED_PUBLISH = Script("channels/publish", ("redis.call('PUBLISH'", "redis.call('SPUBLISH'"))
 
 _REPLAYED, _KEY_REUSED = 1, 2  # the script's first word
 _PIPELINE_MAX = 500

@@ -11,14 +11,14 @@ from importlib.resources import files
 import orjson
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.places.asked import asked
 from gateway.domain.revocations import Revocation
 from gateway.ports.revocation_log import RevocationLog
 
 logger = logging.getLogger(__name__)
 
-_REVOKE = files("gateway.adapters.redis").joinpath("revoke.lua").read_text()
+_REVOKE = files(__package__).joinpath("revoke.lua").read_text()
 
 
 class RedisRevocationLog(RevocationLog):

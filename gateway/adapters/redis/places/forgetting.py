@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.adapters.redis.connection import end_if_cancelled
+from gateway.adapters.redis.places.connection import end_if_cancelled
 
 _RETRY_SECONDS = 2.0
 _SAFE_POLICY = "noeviction"

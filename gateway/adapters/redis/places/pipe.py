@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 
 import hiredis
 
-from gateway.adapters.redis.connection import Place, greeting, open_connection
+from gateway.adapters.redis.places.connection import Place, greeting, open_connection
 
 
 class Failure(Exception):

@@ -6,11 +6,11 @@ from importlib.resources import files
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.places.asked import asked
 from gateway.ports.limiter import Limiter, Rate
 
-_GCRA = files("gateway.adapters.redis").joinpath("gcra.lua").read_text()
+_GCRA = files(__package__).joinpath("gcra.lua").read_text()
 
 
 class RedisLimiter(Limiter):

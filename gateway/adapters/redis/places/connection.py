@@ -12,8 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
-from gateway.adapters.redis.address import Address
-from gateway.adapters.redis.topology import Single, parse_topology
+from gateway.adapters.redis.places.address import Address
+from gateway.adapters.redis.places.topology import Single, parse_topology
 
 _POOL_WAIT_SECONDS = 1.0
 

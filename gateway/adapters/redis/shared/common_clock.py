@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.asked import asked
+from gateway.adapters.redis.places.asked import asked
 from gateway.ports.common_clock import CommonClock
 
 

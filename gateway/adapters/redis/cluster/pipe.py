@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import hiredis
 
-from gateway.adapters.redis.cluster_generations import ClusterGenerations
-from gateway.adapters.redis.cluster_map import ClusterMap
-from gateway.adapters.redis.connection import FixedPlace
-from gateway.adapters.redis.pipe import Commands, NotSent, Pipe, Unanswered
+from gateway.adapters.redis.cluster.generations import ClusterGenerations
+from gateway.adapters.redis.cluster.map import ClusterMap
+from gateway.adapters.redis.cluster.slots import Node, slot_of
+from gateway.adapters.redis.places.connection import FixedPlace
+from gateway.adapters.redis.places.pipe import Commands, NotSent, Pipe, Unanswered
 from gateway.adapters.redis.script import Script
-from gateway.adapters.redis.slots import Node, slot_of
 from gateway.domain.errors import Unavailable
 
 _TRIES = 10

@@ -14,9 +14,9 @@ from typing import Any
 import hiredis
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.asked import asked
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import Commands, NotSent, Unanswered
+from gateway.adapters.redis.places.asked import asked
+from gateway.adapters.redis.places.pipe import Commands, NotSent, Unanswered
 from gateway.adapters.redis.script import Script
 from gateway.domain.errors import Unavailable
 from gateway.ports.channel_presence import (
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 SCRIPTS = _ATTEND, _EVICT, _LEASE, _CLAIM = [
-    Script(name) for name in ("attend", "evict", "lease", "claim")
+    Script(f"shared/{name}") for name in ("attend", "evict", "lease", "claim")
 ]
 
 

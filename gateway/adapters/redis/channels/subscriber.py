@@ -11,16 +11,16 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.adapters.redis.asked import asked
-from gateway.adapters.redis.connection import (
+from gateway.adapters.redis.channels.envelope import decode_payload
+from gateway.adapters.redis.channels.link import Link, LinkListener, LinkLost, Payload
+from gateway.adapters.redis.keys import Keys
+from gateway.adapters.redis.places.asked import asked
+from gateway.adapters.redis.places.connection import (
     Place,
     end_if_cancelled,
     greeting,
     open_connection,
 )
-from gateway.adapters.redis.envelope import decode_payload
-from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.link import Link, LinkListener, LinkLost, Payload
 from gateway.domain.errors import Unavailable
 from gateway.domain.messages import Message
 from gateway.ports.broker import Concerns, Listener, all_channels

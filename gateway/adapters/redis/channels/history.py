@@ -6,10 +6,10 @@ from typing import Any
 
 import hiredis
 
-from gateway.adapters.redis.envelope import decode_body
-from gateway.adapters.redis.generations import is_over, next_epoch
+from gateway.adapters.redis.channels.envelope import decode_body
+from gateway.adapters.redis.channels.generations import is_over, next_epoch
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.places.pipe import NotSent, Pipe, Unanswered
 from gateway.domain.errors import InvalidRequest, Unavailable
 from gateway.domain.history import History, HistoryQuery, history_of
 from gateway.domain.messages import BEGINNING, Message, Position

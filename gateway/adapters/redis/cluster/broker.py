@@ -8,14 +8,15 @@ from collections.abc import Callable, Collection, Sequence
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.broker import RedisBroker, Runner
-from gateway.adapters.redis.cluster_map import ClusterMap
-from gateway.adapters.redis.history import HistoryReader
-from gateway.adapters.redis.link import Link, ShardedLink
-from gateway.adapters.redis.parts import PartedBroker
-from gateway.adapters.redis.publisher import Publisher
-from gateway.adapters.redis.slots import Node, slot_of
-from gateway.adapters.redis.subscriber import Subscriber
+from gateway.adapters.redis.channels.broker import RedisBroker, Runner
+from gateway.adapters.redis.channels.history import HistoryReader
+from gateway.adapters.redis.channels.link import Link
+from gateway.adapters.redis.channels.parts import PartedBroker
+from gateway.adapters.redis.channels.publisher import Publisher
+from gateway.adapters.redis.channels.subscriber import Subscriber
+from gateway.adapters.redis.cluster.link import ShardedLink
+from gateway.adapters.redis.cluster.map import ClusterMap
+from gateway.adapters.redis.cluster.slots import Node, slot_of
 from gateway.domain.errors import Unavailable
 from gateway.ports.broker import Concerns, Listener
 

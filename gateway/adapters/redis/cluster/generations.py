@@ -11,15 +11,15 @@ import contextlib
 
 import hiredis
 
-from gateway.adapters.redis.cluster_map import ClusterMap
-from gateway.adapters.redis.connection import FixedPlace, Place, end_if_cancelled
+from gateway.adapters.redis.cluster.map import ClusterMap
+from gateway.adapters.redis.cluster.slots import Node, read_replication
 from gateway.adapters.redis.keys import Keys
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.places.connection import FixedPlace, Place, end_if_cancelled
+from gateway.adapters.redis.places.pipe import NotSent, Pipe, Unanswered
 from gateway.adapters.redis.script import Script
-from gateway.adapters.redis.slots import Node, read_replication
 from gateway.domain.errors import Unavailable
 
-_TAKEOVER = Script("takeover")
+_TAKEOVER = Script("cluster/takeover")
 _RETRY_SECONDS = 0.2
 
 

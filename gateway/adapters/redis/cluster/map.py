@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import hiredis
 
-from gateway.adapters.redis.address import Address
-from gateway.adapters.redis.connection import FixedPlace, Place
-from gateway.adapters.redis.pipe import NotSent, Pipe, Unanswered
-from gateway.adapters.redis.slots import Node, View, read_view, slot_of
-from gateway.adapters.redis.topology import Cluster
+from gateway.adapters.redis.cluster.slots import Node, View, read_view, slot_of
+from gateway.adapters.redis.places.address import Address
+from gateway.adapters.redis.places.connection import FixedPlace, Place
+from gateway.adapters.redis.places.pipe import NotSent, Pipe, Unanswered
+from gateway.adapters.redis.places.topology import Cluster
 from gateway.domain.errors import Unavailable
 
 _LOOK_SECONDS = 1.0

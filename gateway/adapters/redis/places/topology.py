@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-from gateway.adapters.redis.address import Address
+from gateway.adapters.redis.places.address import Address
 
 _REDIS_PORT = 6379
 _SENTINEL_PORT = 26379

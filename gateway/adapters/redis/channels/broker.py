@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 
 from redis.asyncio import Redis
 
-from gateway.adapters.redis.forgetting import warn_of_forgetting
-from gateway.adapters.redis.history import HistoryReader
-from gateway.adapters.redis.publisher import Outcome, Publisher
-from gateway.adapters.redis.subscriber import Subscriber
+from gateway.adapters.redis.channels.history import HistoryReader
+from gateway.adapters.redis.channels.publisher import Outcome, Publisher
+from gateway.adapters.redis.channels.subscriber import Subscriber
+from gateway.adapters.redis.places.forgetting import warn_of_forgetting
 from gateway.domain.errors import GatewayError
 from gateway.domain.history import History, HistoryQuery
 from gateway.domain.messages import Publication, Receipt

@@ -1,0 +1,1 @@
+"""The broker over one Redis: publishing, listening, and reading what is kept."""

@@ -1,0 +1,1 @@
+"""What the replicas tell each other through Redis beside messages."""
