@@ -11,6 +11,7 @@ ELSEWHERE = {
     "__main__": "unit/cli/test_serving.py starts it",
     "adapters": "contracts, integration/redis and integration/sql",
     "app": "integration/web",
+    "composition": "integration",
     "bench": "integration/test_bench.py, and what is pure in unit/bench",
     "cli/channels": "integration/test_client_commands.py",
     "cli/listen": "integration/test_client_commands.py",
