@@ -16,7 +16,7 @@ from gateway.domain.messages import Publication
 from gateway.domain.namespaces import Namespace
 from gateway.protocols.frames import text_frame
 
-SCRIPT = files(__package__).joinpath("publish.lua").read_text()
+SCRIPT = files("gateway.adapters.redis.channels").joinpath("publish.lua").read_text()
 EPOCH = "bench"
 KEPT = Namespace().history_length
 BEHIND = KEPT // 2

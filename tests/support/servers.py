@@ -16,6 +16,8 @@ from typing import NoReturn, Self
 
 import pytest
 
+from tests.support.forking import ForkedGateway
+
 START_SECONDS = 45.0  # three replicas at once on a machine that is busy take half of it
 SECRET = "a-secret-for-tests-only-0123456789-abcdefghijklmnop"
 REDIS_PASSWORD = "redis-password-for-tests"
@@ -61,7 +63,7 @@ class Process:
         self._command = command
         self._log = log
         self._env = env
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedGateway | None = None
 
     @property
     def pid(self) -> int:
@@ -73,8 +75,11 @@ class Process:
         return self._log.read_text() if self._log.exists() else ""
 
     def start(self) -> None:
+        self._process = self._launch()
+
+    def _launch(self) -> "subprocess.Popen[bytes] | ForkedGateway":
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self._command, stdout=log, stderr=log, env=self._env, cwd=self._log.parent
             )
 
@@ -112,7 +117,8 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
                 pytest.fail(f"{self._command[0]} did not stop within {seconds} s:\n{self.log}")
-        return int(self._process.returncode)
+        assert self._process.returncode is not None
+        return self._process.returncode
 
     def __enter__(self) -> Self:
         self.start()
@@ -142,7 +148,7 @@ class RedisServer(Process):
 
 
 class GatewayProcess(Process):
-    """One replica, started as a user starts it."""
+    """One replica: the same program as a user starts, see `forking` for how it is started."""
 
     def __init__(self, directory: Path, **settings: object) -> None:
         self.port = free_port()
@@ -153,6 +159,13 @@ class GatewayProcess(Process):
         super().__init__(
             command, directory / f"gateway-{self.port}.log", gateway_environment(**settings)
         )
+
+    def _launch(self) -> "subprocess.Popen[bytes] | ForkedGateway":
+        # A test may have put another command in front; and workers would begin as those of a fork.
+        is_plain = self._command[:3] == [sys.executable, "-m", "gateway"]
+        if self._env is None or not is_plain or "GATEWAY_WORKERS" in self._env:
+            return super()._launch()
+        return ForkedGateway(self._command[3:], self._log, self._env)
 
     def start(self) -> None:
         super().start()

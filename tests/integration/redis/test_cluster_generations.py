@@ -14,7 +14,7 @@ async def test_a_number_rises_with_each_take_over_and_with_nothing_else(
     redis_server: RedisServer,
 ) -> None:
     redis = connect(redis_server.url, timeout_seconds=5, connections_max=2)
-    script, table = redis.register_script(Script("takeover").text), secrets.token_hex(4)
+    script, table = redis.register_script(Script("cluster/takeover").text), secrets.token_hex(4)
 
     async def number(node: str, replication: str, has_taken_over: bool, epoch: int) -> int:
         arguments: list[str | int] = [node, replication, int(has_taken_over), epoch]

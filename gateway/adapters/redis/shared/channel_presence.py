@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 SCRIPTS = _ATTEND, _EVICT, _LEASE, _CLAIM = [
-    Script(f"shared/{name}") for name in ("attend", "evict", "lease", "claim")
+    Script(path) for path in ("shared/attend", "shared/evict", "shared/lease", "shared/claim")
 ]
 
 
