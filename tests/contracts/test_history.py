@@ -476,7 +476,7 @@ questions = st.lists(
 
 
 @settings(
-    max_examples=500,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -85,6 +85,7 @@ async def test_a_replica_gets_only_what_its_sockets_need(
     assert health["messages_received"] == 1
 
 
+@pytest.mark.long
 async def test_a_quiet_stream_of_events_stays_open_and_a_broken_one_goes_on_elsewhere(
     redis_server: RedisServer, directory: Path
 ) -> None:
@@ -147,6 +148,7 @@ async def test_a_stopping_replica_says_when_to_come_back(
     assert "retry_ms=" in reason
 
 
+@pytest.mark.long
 async def test_several_workers_of_one_command_are_one_gateway(
     redis_server: RedisServer, directory: Path
 ) -> None:

@@ -41,6 +41,7 @@ async def test_a_message_reaches_the_sockets_of_every_replica(stack: Stack) -> N
             assert [await listener.data() for _ in numbers] == numbers
 
 
+@pytest.mark.long
 async def test_a_killed_replica_takes_only_its_own_sockets_along(stack: Stack) -> None:
     publisher = await asyncio.to_thread(stack.token, "alice", "publisher")
     replicas = await asyncio.to_thread(short_ids, stack)

@@ -41,6 +41,7 @@ def shell(directory: Path, script: str, **settings: object) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_listening_and_publishing_as_it_is_printed(
     gateway: GatewayProcess, directory: Path
 ) -> None:

@@ -151,6 +151,7 @@ def test_a_token_without_an_account_is_made_as_it_is_printed(shell: Shell) -> No
     assert "form        NO" in shell("BOB=nonsense", f"{explain} || test $? = 1")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_the_guide_to_accounts_works_as_it_is_printed(
     running: Process, shell: Shell, checkout: Path

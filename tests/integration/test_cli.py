@@ -131,6 +131,7 @@ async def timed_closing(socket: Any) -> tuple[tuple[int, str], float]:
     return closing, time.monotonic()
 
 
+@pytest.mark.long
 def test_a_disabled_user_logs_in_no_more_until_enabled(place: Place) -> None:
     place.add("dora")
     place.command("users", "disable", "dora")

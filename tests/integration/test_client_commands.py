@@ -136,6 +136,7 @@ def test_listening_begins_after_a_message(
     assert (done.returncode, done.stdout) == (0, "2\n3\n")
 
 
+@pytest.mark.long
 def test_a_listener_comes_back_and_misses_nothing(
     redis_server: RedisServer, directory: Path, channel: str
 ) -> None:

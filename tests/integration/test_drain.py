@@ -48,7 +48,7 @@ def test_one_listener_is_not_kept_waiting_by_the_default_settings(directory: Pat
         assert "Traceback" not in gateway.log
 
 
-@pytest.mark.parametrize("door", ["native", "asgi"])
+@pytest.mark.parametrize("door", ["native", pytest.param("asgi", marks=pytest.mark.long)])
 async def test_a_stop_under_load_is_announced_then_spread_and_loses_nothing(
     directory: Path, door: str
 ) -> None:
@@ -182,7 +182,7 @@ def is_closed(client: RawClient) -> bool:
         return False
 
 
-@pytest.mark.parametrize("door", ["native", "asgi"])
+@pytest.mark.parametrize("door", ["native", pytest.param("asgi", marks=pytest.mark.long)])
 def test_nobody_is_waited_for_for_ever(directory: Path, door: str) -> None:
     """Not for who reads nothing, has sent half a request, or does not read an answer."""
     settings = {

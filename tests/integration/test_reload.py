@@ -192,6 +192,7 @@ async def test_a_key_that_has_gone_is_refused_from_then_on(directory: Path, conf
         assert await statuses() == [401, 200]
 
 
+@pytest.mark.long
 async def test_every_worker_reads_again_and_none_restarts(directory: Path, config: Path) -> None:
     with (
         RedisServer(directory) as redis,

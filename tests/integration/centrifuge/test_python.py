@@ -112,6 +112,7 @@ async def test_what_was_missed_is_recovered(
     assert received == [2, 3]
 
 
+@pytest.mark.long
 async def test_a_restarted_replica_costs_no_message(
     clients: Callable[..., Client], tmp_path: Path, channel: str
 ) -> None:

@@ -50,6 +50,7 @@ def by_node(cluster: RedisCluster) -> dict[int, list[str]]:
     return found
 
 
+@pytest.mark.long
 async def test_channels_move_with_their_slots_and_nobody_misses_anything(
     cluster: RedisCluster, gateways: list[GatewayProcess]
 ) -> None:

@@ -200,6 +200,7 @@ def test_workers_each_have_a_port_and_the_shared_one_says_why_not(
         assert "GATEWAY_METRICS_PORT" in answer.json["detail"]
 
 
+@pytest.mark.long
 def test_a_port_that_is_taken_keeps_nobody_from_working(directory: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

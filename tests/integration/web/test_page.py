@@ -89,6 +89,7 @@ def test_only_those_files_are_served(gateway: GatewayProcess, path: str) -> None
     assert call(gateway.http + path).status == 404
 
 
+@pytest.mark.long
 def test_production_has_it_on_request_alone(directory: Path) -> None:
     with GatewayProcess(directory, env="production") as process:
         assert call(process.http + "/").status == 404

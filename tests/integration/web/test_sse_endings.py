@@ -47,6 +47,7 @@ async def test_a_client_that_goes_is_noticed_at_once(
     wait_until(lambda: health(gateway)["sockets_open"] == before, "it is seen to be gone", 1)
 
 
+@pytest.mark.long
 async def test_silence_is_broken_by_comments_and_talk_is_not(directory: Path) -> None:
     with GatewayProcess(directory, ping_interval_seconds=2) as gateway:
         async with EventSource(gateway.http, "room", LISTENER) as source:

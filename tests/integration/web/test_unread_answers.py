@@ -51,6 +51,7 @@ def test_who_reads_slowly_gets_the_whole_answer(gateway: GatewayProcess) -> None
         assert time.monotonic() - started > TIMEOUT_SECONDS
 
 
+@pytest.mark.long
 def test_a_connection_whose_small_answer_stays_unread_ends_as_any_idle_one(
     gateway: GatewayProcess,
 ) -> None:

@@ -34,6 +34,7 @@ def chance_to_be_longer(ones: Sequence[float], others: Sequence[float]) -> float
     return wins / (len(ones) * len(others))
 
 
+@pytest.mark.long
 async def test_how_long_a_refusal_takes_does_not_tell_whether_the_user_exists(
     passwords: Passwords,
 ) -> None:
