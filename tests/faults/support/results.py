@@ -50,8 +50,9 @@ def _file() -> Path:
 
 
 def table(lines: Iterable[Mapping[str, Any]]) -> str:
-    """The newest result of each fault, in their order."""
-    newest = {line["fault"]: line for line in sorted(lines, key=lambda line: line["time"])}
+    """The newest result of each fault at its full length, else the newest of all; in their order."""
+    by_worth = sorted(lines, key=lambda line: (line["full"], line["time"]))
+    newest = {line["fault"]: line for line in by_worth}
     head = (
         "| | fault | acked | refused | unknown | delivered | announced | lost | twice | disorder "
         "| measured |"
