@@ -48,19 +48,23 @@ TOKEN: dict[str, Any] = {"security": [{"OAuth2PasswordBearer": []}]}
 
 API_KEY: dict[str, Any] = {"security": [{"ApiKey": []}, {"OAuth2PasswordBearer": []}]}
 
-ChannelName = Annotated[
-    str,
-    Path(
-        description="A channel.",
-        # Said, not checked: the hub checks names, on every door with the same words.
-        json_schema_extra={
-            "pattern": r"^[A-Za-z0-9_\-.:@~#$]+$",
-            "minLength": 1,
-            "maxLength": CHANNEL_LENGTH_MAX,
-            "example": "noticias",
-        },
-    ),
-]
+# Said, not checked: the hub checks names, on every door with the same words.
+_CHANNEL_NAME: dict[str, Any] = {
+    "pattern": r"^[A-Za-z0-9_\-.:@~#$]+$",
+    "minLength": 1,
+    "maxLength": CHANNEL_LENGTH_MAX,
+    "example": "noticias",
+}
+_A_CHANNEL = "A channel."
+ChannelName = Annotated[str, Path(description=_A_CHANNEL, json_schema_extra=_CHANNEL_NAME)]
+CHANNEL: dict[str, Any] = {
+    "name": "channel",
+    "in": "path",
+    "required": True,
+    "description": _A_CHANNEL,
+    "schema": {"type": "string"} | _CHANNEL_NAME,
+}
+"""The same for a route that takes its path as it is: FastAPI's reading costs a twentieth of it."""
 UserName = Annotated[str, Path(description="A user.", json_schema_extra={"example": "bob"})]
 
 

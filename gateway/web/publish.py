@@ -15,7 +15,7 @@ from gateway.domain.messages import Draft, Receipt
 from gateway.web import answers
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import flag, json_object, media_type, read_body
-from gateway.web.document import TOKEN, ChannelName, answering
+from gateway.web.document import CHANNEL, TOKEN, answering
 from gateway.web.problems import note_refusal, problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -100,15 +100,16 @@ def router(
 
     @routes.post(
         "/publish/{channel:path}",
-        openapi_extra=_SINGLE_BODY | TOKEN | {"parameters": [_MESSAGE, _RECEIPT, _KEY]},
+        openapi_extra=_SINGLE_BODY | TOKEN | {"parameters": [CHANNEL, _MESSAGE, _RECEIPT, _KEY]},
         **answering(answers.PublishedOne, 401, 403, 404, 413, 415, 422, 429, 503),
     )
-    async def publish_one(request: Request, channel: ChannelName) -> Response:
+    async def publish_one(request: Request) -> Response:
         """Publish one message: JSON `{"data": …}`, a `text/plain` body, or `?message=…`.
 
         With `?receipt=1` the answer says to how many sockets on how many replicas it was handed.
         """
         principal = authenticate(request)
+        channel: str = request.path_params["channel"]
         wants_receipt = flag(request, "receipt")
         key = _idempotency_key(request)
         data = await _single_data(request, request_bytes_max)

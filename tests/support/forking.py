@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +26,17 @@ _FORKS.set_forkserver_preload(
 # multiprocessing looks after all children whenever one is started, and two threads that do so
 # at once can take an exit code from each other.
 _one_at_a_time = threading.Lock()
+
+
+def can_fork(env: Mapping[str, str]) -> bool:
+    """Whether this environment makes no difference to a program that has been loaded already.
+
+    Another clock, for one, is a library that has to be there from the start. And workers would
+    begin as those of a fork.
+    """
+    ours = {name for name in env if name.startswith("GATEWAY_")} | {"PYTHONUNBUFFERED"}
+    others_are_same = all(env[name] == os.environ.get(name) for name in env.keys() - ours)
+    return others_are_same and "GATEWAY_WORKERS" not in env
 
 
 class ForkedGateway:

@@ -16,7 +16,7 @@ from typing import NoReturn, Self
 
 import pytest
 
-from tests.support.forking import ForkedGateway
+from tests.support.forking import ForkedGateway, can_fork
 
 START_SECONDS = 45.0  # three replicas at once on a machine that is busy take half of it
 SECRET = "a-secret-for-tests-only-0123456789-abcdefghijklmnop"
@@ -161,9 +161,8 @@ class GatewayProcess(Process):
         )
 
     def _launch(self) -> "subprocess.Popen[bytes] | ForkedGateway":
-        # A test may have put another command in front; and workers would begin as those of a fork.
         is_plain = self._command[:3] == [sys.executable, "-m", "gateway"]
-        if self._env is None or not is_plain or "GATEWAY_WORKERS" in self._env:
+        if self._env is None or not is_plain or not can_fork(self._env):
             return super()._launch()
         return ForkedGateway(self._command[3:], self._log, self._env)
 
