@@ -50,7 +50,7 @@ def _file() -> Path:
 
 
 def table(lines: Iterable[Mapping[str, Any]]) -> str:
-    """The newest result of each fault at its full length, else the newest of all; in their order."""
+    """The newest result of each fault at its full length, else the newest; in their order."""
     by_worth = sorted(lines, key=lambda line: (line["full"], line["time"]))
     newest = {line["fault"]: line for line in by_worth}
     head = (
