@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Tests mostly wait for the servers that they start, so two at a time take half the time.
-PROCESSES ?= 2
+# Tests mostly wait for the servers that they start, so more of them than cores run side by side.
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-all fuzz faults soak check lint-deploy audit lock format bench scale-out clean tools tools-all up

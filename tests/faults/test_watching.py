@@ -82,11 +82,12 @@ def test_only_what_says_so_is_a_no() -> None:
     assert read_result({"epoch": "e", "offset": 7}) == (Outcome.OK, Place("e", 7), "")
 
 
-def test_the_table_shows_the_newest_result_of_each_fault() -> None:
-    line = {"fault": "F02", "title": "stop", "time": 1, "ok": 1, "measured": {}}
+def test_the_table_shows_the_newest_result_of_each_fault_at_its_full_length() -> None:
+    line = {"fault": "F02", "title": "stop", "time": 1, "full": True, "ok": 1, "measured": {}}
     newer = {**line, "time": 2, "ok": 1234, "measured": {"recovered_seconds": 0.5, "cuts": 3}}
-    other = {**line, "fault": "F01", "title": "kill"}
-    _, _, first, second = table([newer, line, other]).splitlines()
+    shorter = {**line, "time": 3, "full": False}
+    other = {**shorter, "fault": "F01", "title": "kill"}
+    _, _, first, second = table([newer, line, shorter, other]).splitlines()
     assert first.startswith("| F01 | kill | 1 | 0 |")
     assert second.startswith("| F02 | stop | 1,234 |")
     assert second.endswith("| recovered (s) 0.5; cuts 3 |")

@@ -122,4 +122,5 @@ def _written(payload: str | bytes) -> dict[str, Any]:
 
 def _read(signal: dict[str, Any]) -> str | bytes:
     payload = str(signal["payload"])
-    return base64.b64decode(payload) if signal["is_binary"] else payload
+    # A replica of the version before says nothing of it, and has text alone.
+    return base64.b64decode(payload) if signal.get("is_binary") else payload

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.core.centrifuge import emulation
 from gateway.core.centrifuge.emulation import Emulation, Entrance, Outcome
 from gateway.core.signals import Signals
 from gateway.core.tasks import Tasks
@@ -50,3 +51,19 @@ async def test_whoever_asks_learns_what_became_of_it(pair: tuple[Emulation, Emul
         for gone in (entrance, Entrance("s", "nobody")):
             with pytest.raises(NotFound):
                 await replica.hand_over(gone, "x")
+
+
+async def test_a_replica_of_the_version_before_is_understood(
+    pair: tuple[Emulation, Emulation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows of text alone, and so does not say which of both it sends."""
+    first, other = pair
+    monkeypatch.setattr(emulation, "_written", lambda payload: {"payload": payload})
+    heard: list[str | bytes] = []
+
+    def ear(payload: str | bytes) -> Outcome:
+        heard.append(payload)
+        return Outcome.HEARD
+
+    await other.hand_over(first.open(ear), '{"id":1}')
+    assert heard == ['{"id":1}']
