@@ -15,6 +15,7 @@ from gateway.protocols.server_api.answers import ApiError, error_object
 from gateway.web.api_docs import EXAMPLES, RESPONSES, Example, description_of, extra_of
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import read_body
+from gateway.web.plain import PlainRoute
 
 Identify = Callable[[Request], Caller]
 
@@ -52,7 +53,7 @@ class ApiCallers:
 
 
 def router(api: ServerApi, identify: Identify, *, request_bytes_max: int) -> APIRouter:
-    routes = APIRouter(tags=["server API"])
+    routes = APIRouter(tags=["server API"], route_class=PlainRoute)
 
     async def call(request: Request, method: str) -> Response:
         try:
@@ -95,8 +96,8 @@ def router(api: ServerApi, identify: Identify, *, request_bytes_max: int) -> API
         add(name, example)
 
     @routes.post("/api/{method:path}", include_in_schema=False)
-    async def unknown(request: Request, method: str) -> Response:
-        return await call(request, method)
+    async def unknown(request: Request) -> Response:
+        return await call(request, request.path_params["method"])
 
     return routes
 

@@ -16,6 +16,7 @@ from gateway.web import answers
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import flag, json_object, media_type, read_body
 from gateway.web.document import CHANNEL, TOKEN, answering
+from gateway.web.plain import PlainRoute
 from gateway.web.problems import note_refusal, problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -96,7 +97,7 @@ def router(
 ) -> APIRouter:
     """``publishing`` goes around each publish, and gives the trace that its messages carry."""
     publishing = publishing or _untraced
-    routes = APIRouter(tags=["publish"])
+    routes = APIRouter(tags=["publish"], route_class=PlainRoute)
 
     @routes.post(
         "/publish/{channel:path}",
