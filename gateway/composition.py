@@ -47,6 +47,7 @@ from gateway.settings import Settings
 from gateway.signing import make_api_keys, make_issuer, make_keepers, make_verifier, signing_secret
 from gateway.sockets.door import Door
 from gateway.sockets.log import SocketLog
+from gateway.sockets.room import Room
 
 if TYPE_CHECKING:
     from gateway.tracing import Tracing
@@ -169,12 +170,19 @@ def build(settings: Settings) -> Gateway:
         ping_timeout_seconds=settings.ping_timeout_seconds,
         history_page_max=settings.history_page_max,
     )
-    door = Door(
-        hub=hub,
-        roster=roster,
-        attendance=attendance,
+    room = Room(
         drain=draining,
         pace=Pace(settings.handshakes_per_second_max, settings.handshakes_burst_max),
+        roster=roster,
+        sockets_max=settings.sockets_max,
+        sockets_per_user_max=settings.sockets_per_user_max,
+        sockets_per_address_max=settings.sockets_per_address_max,
+    )
+    door = Door(
+        hub=hub,
+        attendance=attendance,
+        room=room,
+        drain=draining,
         verifier=verifier,
         tickets=tickets,
         check=revocations.check,
@@ -191,9 +199,6 @@ def build(settings: Settings) -> Gateway:
         compression_offered=settings.compression,
         message_bytes_max=settings.message_bytes_max,
         outbox_bytes_max=settings.outbox_bytes_max,
-        sockets_max=settings.sockets_max,
-        sockets_per_user_max=settings.sockets_per_user_max,
-        sockets_per_address_max=settings.sockets_per_address_max,
         ping_interval_seconds=settings.ping_interval_seconds,
         ping_timeout_seconds=settings.ping_timeout_seconds,
         close_timeout_seconds=settings.close_timeout_seconds,

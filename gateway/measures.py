@@ -77,7 +77,7 @@ def _sockets(gateway: Gateway) -> Iterator[Measure]:
     yield gauge(
         "gateway_connections_joining", "Connections that wait to be let in.", counts.joining
     )
-    yield gauge("gateway_connections_max", "sockets_max.", gateway.door.sockets_max)
+    yield gauge("gateway_connections_max", "sockets_max.", gateway.door.room.sockets_max)
     yield gauge("gateway_users_connected", "Users connected here.", gateway.roster.user_count)
     yield gauge("gateway_channels", "Channels that somebody here listens to.", hub.channel_count)
     yield gauge(

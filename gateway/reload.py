@@ -95,8 +95,9 @@ class Reload:
         gateway.allowed_origins.update(settings.allowed_origins)
         gateway.api_keys.replace(make_api_keys(settings))
         gateway.publish_rate.change(settings.publish_rate_max)
-        gateway.door.sockets_max = settings.sockets_max
-        gateway.door.pace.change(settings.handshakes_per_second_max, settings.handshakes_burst_max)
+        room = gateway.door.room
+        room.sockets_max = settings.sockets_max
+        room.pace.change(settings.handshakes_per_second_max, settings.handshakes_burst_max)
         logs.set_level(settings.log_level)
 
 

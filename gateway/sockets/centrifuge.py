@@ -36,49 +36,37 @@ from gateway.sockets.flavours import (
     pings_of,
     words_in,
 )
+from gateway.sockets.framed import FramedSocket
 from gateway.sockets.inbox import Inbox
-from gateway.sockets.live import direct_send
 from gateway.sockets.log import ABNORMAL
-from gateway.sockets.reader import End, MessageReader
+from gateway.sockets.reader import MessageReader
 
 
-class CentrifugeSocket(asyncio.Protocol):
+class CentrifugeSocket(FramedSocket):
     """One connection, from the answer to its handshake to its end."""
 
     __slots__ = (
-        "_address",
         "_backlog",
         "_client",
-        "_closing",
-        "_door",
         "_frame_of",
         "_has_entered",
-        "_inbox",
-        "_is_paused",
         "_reader",
         "_send",
         "_server_state",
-        "_transport",
-        "due",
     )
 
-    _transport: asyncio.Transport
     _reader: MessageReader
     _client: Client
     _send: Callable[[bytes], int | None]
     _frame_of: Callable[[bytes], bytes]
 
     def __init__(self, door: Door, server_state: ServerState) -> None:
+        super().__init__()
         self._door = door
         self._server_state = server_state
-        self._address = ""
-        self._closing = False
         self._has_entered = False
-        self._is_paused = False
-        self._inbox: Inbox[Command] | None = None
         # Made when the peer first reads too slowly.
         self._backlog: Backlog | None = None
-        self.due = 0
 
     # Opening.
 
@@ -95,7 +83,7 @@ class CentrifugeSocket(asyncio.Protocol):
         self._server_state.connections.add(cast(Any, self))
         self._address = door.address_of(transport.get_extra_info("peername"), upgrade.headers)
         flavour = flavour_of(upgrade)
-        self._set_out(extensions, upgrade, flavour or json_flavour(upgrade))
+        self._speak(extensions, upgrade, flavour or json_flavour(upgrade))
         transport.write(response)
         door.counts.joining += 1
         try:
@@ -112,13 +100,10 @@ class CentrifugeSocket(asyncio.Protocol):
                 else:
                     self._reject(codes.DENIED, "a token in the URL is turned off here")
 
-    def _set_out(self, extensions: Sequence[Extension], upgrade: Upgrade, flavour: Flavour) -> None:
+    def _speak(self, extensions: Sequence[Extension], upgrade: Upgrade, flavour: Flavour) -> None:
         door = self._door
         self._reader = MessageReader(door.message_bytes_max, extensions)
-        self._send = direct_send(self._transport) or self._transport.write
-        if self._send != self._transport.write:
-            # Whatever does not fit into the kernel pauses us: then nothing can overtake it.
-            self._transport.set_write_buffer_limits(high=0)
+        self._send = self._set_out() or self._transport.write
         self._frame_of = flavour.frame_of
         wire, pings = flavour.compressed_frames if extensions else flavour.frames, pings_of(upgrade)
         kind = OneWayClient if upgrade.path == ONE_WAY_PATH else Client
@@ -146,14 +131,9 @@ class CentrifugeSocket(asyncio.Protocol):
         if incoming.end is not None:
             self._end(incoming.end, incoming.closing)
 
-    def eof_received(self) -> bool | None:
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(cast(Any, self))
-        self._closing = True
-        self._door.wheel.discard(self)
-        self._leave()
+        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -189,10 +169,6 @@ class CentrifugeSocket(asyncio.Protocol):
         if not self._closing:
             self._write_aside(self._frame_of(payload))
 
-    def send_rest(self, rest: bytes) -> None:
-        # Full, or broken: the transport knows what to do about both.
-        self._transport.write(rest)
-
     def ping(self) -> None:
         client = self._client
         if client.pings.has_frames:
@@ -219,12 +195,8 @@ class CentrifugeSocket(asyncio.Protocol):
         if not self._closing:
             self._door.wheel.schedule(self, self._door.wheel.now() + 1)
 
-    @property
-    def is_reading_paused(self) -> bool:
-        return self._inbox is not None and self._inbox.is_reading_paused
-
     def close(self, code: int, reason: str) -> None:
-        """Say goodbye, and make sure that it ends: the wheel cuts off a peer that stays."""
+        """Say goodbye, and make sure that it ends."""
         if self._closing:
             return
         self._closing = True
@@ -259,39 +231,9 @@ class CentrifugeSocket(asyncio.Protocol):
             # What is thrown away must not go unnoticed: it comes back for it when it reads again.
             self._client.lost(subscription)
 
-    def _write_aside(self, frames: bytes) -> None:
-        """Answer this client alone: past what waits, whose policy is about messages.
-
-        Not past its limit: a peer could ask for more and more and never read it.
-        """
-        waiting = self._transport.get_write_buffer_size()
-        if waiting + len(frames) > self._door.outbox_bytes_max:
-            self._close_slow()
-        else:
-            self._transport.write(frames)
-
     def _close_slow(self) -> None:
         self._door.counts.slow_closed += 1
         self._client.disconnect(codes.SLOW)
-
-    # Ending.
-
-    def _end(self, end: End, closing: tuple[int, str] | None) -> None:
-        self._closing = True
-        self._leave(closing[0] if closing else ABNORMAL)
-        if end is End.CLOSED:
-            self._transport.close()
-        elif self._transport.can_write_eof():
-            # See `LiveSocket._end`: the peer may still be sending, and has to read our reason.
-            self._transport.write_eof()
-        self._end_soon()
-
-    def _end_soon(self) -> None:
-        if self._inbox is not None:
-            self._inbox.resume_reading()
-        wheel = self._door.wheel
-        # One more, because the second that is running now may be over in no time.
-        wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds + 1)
 
     def _leave(self, code: int = ABNORMAL) -> None:
         client = self._client

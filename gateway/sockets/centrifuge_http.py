@@ -65,7 +65,7 @@ class ClientStream(QueuedSocket, Response):
         try:
             door.admit_client(self._address)
         except GatewayError as refusal:
-            door.count_refusal(refusal)  # the application answers it, and logs what it answers
+            door.room.count_refusal(refusal)  # the application answers it, and logs what it answers
             raise
         self._connection = scope.get("state", {}).get(CONNECTION)
         wire, pings, entrance = self._form.wire, Pings.UNANSWERED, None

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -10,14 +9,12 @@ from weakref import WeakSet
 
 from websockets.extensions import Extension
 
-from gateway.core.addresses import Network, bucket_of, client_address
+from gateway.core.addresses import Network, client_address
 from gateway.core.attendance import Attendance
 from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import Clients
 from gateway.core.drain import Drain
 from gateway.core.hub import Hub
-from gateway.core.pacing import Pace
-from gateway.core.roster import Connection, Roster
 from gateway.core.session import Session
 from gateway.core.tasks import Tasks
 from gateway.core.tickets import TicketOffice
@@ -30,7 +27,6 @@ from gateway.domain.errors import (
     GatewayError,
     InvalidRequest,
     InvalidToken,
-    LimitReached,
     Unavailable,
 )
 from gateway.domain.messages import Position
@@ -44,12 +40,12 @@ from gateway.protocols.plain import Format, encode_notice
 from gateway.protocols.upgrade import Upgrade
 from gateway.sockets.log import ABNORMAL, SocketLog
 from gateway.sockets.outbox import Outbox
+from gateway.sockets.room import Room, SocketCounts
 
 PATH_PREFIX = "/ws/"
 DOOR = "door"  # the name under which the lifespan state carries the `Door`
 logger = logging.getLogger(__name__)
 
-_CROWD_NOTE_SECONDS = 10
 _PARAMETERS = {"token", "ticket", "format", "since", "history"}
 
 
@@ -63,30 +59,14 @@ class Admission(NamedTuple):
     start: Start | None
 
 
-@dataclass(slots=True)
-class SocketCounts:
-    """Totals since the start of this replica; ``open`` and ``joining`` as of now."""
-
-    open: int = 0
-    joining: int = 0
-    accepted: int = 0
-    refused: int = 0
-    refused_by_pace: int = 0  # of those
-    slow_closed: int = 0
-    dead_closed: int = 0
-    refusals: Counter[str] = field(default_factory=Counter)  # by the code of the error
-    dropped: Counter[SlowConsumer] = field(default_factory=Counter)  # messages, by policy
-
-
 @dataclass(slots=True, eq=False)
 class Door:
-    """What the doors share, and the limits they keep; see `gateway.settings` for each limit."""
+    """What the doors share; see `gateway.settings` for each limit."""
 
     hub: Hub
-    roster: Roster
     attendance: Attendance
+    room: Room
     drain: Drain
-    pace: Pace
     verifier: TokenVerifier
     tickets: TicketOffice
     check: Callable[[Principal], None]
@@ -103,19 +83,17 @@ class Door:
     compression_offered: bool
     message_bytes_max: int
     outbox_bytes_max: int
-    sockets_max: int
-    sockets_per_user_max: int
-    sockets_per_address_max: int
     ping_interval_seconds: int
     ping_timeout_seconds: int
     close_timeout_seconds: int
     expiry_notice_seconds: int
     history_page_max: int
     log: SocketLog | None = None
-    by_address: Counter[str] = field(default_factory=Counter)
-    counts: SocketCounts = field(default_factory=SocketCounts)
-    crowd_noted_at: int = -_CROWD_NOTE_SECONDS
     outboxes: WeakSet[Outbox] = field(default_factory=WeakSet)  # of those who read slowly, mostly
+
+    @property
+    def counts(self) -> SocketCounts:
+        return self.room.counts
 
     def outbox(
         self,
@@ -139,7 +117,7 @@ class Door:
 
     def address_of(self, peer: Any, headers: Mapping[str, str]) -> str:
         """Where a client comes from; ``peer`` is what the transport calls its other end."""
-        if not self.sockets_per_address_max:
+        if not self.room.sockets_per_address_max:
             return ""  # nobody counts them, and reading addresses costs a twentieth of a connect
         host = str(peer[0]) if isinstance(peer, tuple | list) and peer else ""
         return client_address(host, headers.get("x-forwarded-for"), self.trusted_networks)
@@ -157,7 +135,7 @@ class Door:
         else is asked, and the permission to subscribe is left to the hub, which no door can
         forget to ask.
         """
-        self.check_room()
+        self.room.check()
         check_channel(channel)
         if unknown := sorted(query.keys() - _PARAMETERS):
             raise InvalidRequest(f"unknown parameter: {unknown[0][:40]}")
@@ -169,8 +147,7 @@ class Door:
         if self.trouble() or self.trouble_of(channel):
             # Nobody would hear anything, and a token that was revoked meanwhile would pass.
             raise Unavailable("this replica has lost touch with the others", retry_after_seconds=2)
-        if self.sockets_per_address_max:
-            self._check_address(bucket_of(address))
+        self.room.check_address(address)
         if "ticket" in query:
             if len(query["ticket"]) != 1 or "token" in query:
                 raise InvalidRequest("a ticket comes alone and once")
@@ -186,108 +163,52 @@ class Door:
             self.verifier.failures["missing"] += 1
             raise
         principal = self.verifier.verify(token.text)
-        self._check_user(principal)
+        self.room.check_user(principal)
         return Admission(principal, "", channel, format, start)
-
-    def check_room(self) -> None:
-        """Raise a `GatewayError` while nobody is let in, whoever it is.
-
-        Asked before anything else: in a storm most of what comes is turned away here, and that
-        has to cost next to nothing.
-        """
-        self.drain.check()
-        if wait := self.pace.wait_seconds():
-            self.counts.refused_by_pace += 1
-            self._note_crowd()
-            raise Crowded(wait)
-        if self.counts.open + self.counts.joining >= self.sockets_max:
-            raise Unavailable("this replica is full", retry_after_seconds=5)
-
-    def _note_crowd(self) -> None:
-        now = self.wheel.now()
-        if now >= self.crowd_noted_at + _CROWD_NOTE_SECONDS:
-            self.crowd_noted_at = now
-            logger.warning(
-                "more sockets come than handshakes_per_second_max lets in; they are told when to "
-                "come back, %d so far",
-                self.counts.refused_by_pace,
-            )
 
     async def redeem(self, ticket: str) -> Principal:
         """The other half of `admit` for a ticket; raises a `GatewayError`."""
         principal = await self.tickets.redeem(ticket)
         self.check(principal)
-        self._check_user(principal)
+        self.room.check_user(principal)
         return principal
-
-    def _check_user(self, principal: Principal) -> None:
-        # Here for this replica alone, at once; the roster counts on all of them.
-        most = self.sockets_per_user_max
-        if most and self.roster.count_of(principal.subject) >= most:
-            raise LimitReached(f"limit: a user has at most {most} sockets", 5)
-
-    def _check_address(self, bucket: str) -> None:
-        most = self.sockets_per_address_max
-        if bucket and self.by_address[bucket] >= most:
-            raise LimitReached(f"limit: an address has at most {most} sockets", 5)
 
     def enter(self, session: Session, address: str) -> None:
         """A socket goes live; `leave` has to follow."""
-        self._count_in(session, address)
+        self.room.enter(session, address)
         self.attendance.join(session.channel, session.principal.subject)
         if self.log is not None:
             self.log.opened(session, session.channel)
 
     def leave(self, session: Session, address: str, code: int | None = None) -> None:
         """``code`` is that of the close frame; None where there are none."""
-        self._count_out(session, address)
+        self.room.leave(session, address)
         self.attendance.leave(session.channel, session.principal.subject)
         if self.log is not None:
             self.log.closed(session, session.channel, code)
 
     def admit_client(self, address: str) -> None:
         """`admit` for a socket whose client says who it is, and to what it wants, later on."""
-        self.check_room()
+        self.room.check()
         if self.trouble():
             raise Unavailable("this replica has lost touch with the others", retry_after_seconds=2)
-        if self.sockets_per_address_max:
-            self._check_address(bucket_of(address))
+        self.room.check_address(address)
 
     def enter_client(self, client: Client, address: str) -> None:
         """It has said who it is; raises `LimitReached`, or `leave_client` has to follow."""
-        self._check_user(client.principal)
-        self._count_in(client, address)
+        self.room.check_user(client.principal)
+        self.room.enter(client, address)
         if self.log is not None:
             self.log.opened(client, "")
 
     def leave_client(self, client: Client, address: str, code: int = ABNORMAL) -> None:
-        self._count_out(client, address)
+        self.room.leave(client, address)
         if self.log is not None:
             self.log.closed(client, "", code)
 
-    def _count_in(self, connection: Connection, address: str) -> None:
-        self.counts.open += 1
-        self.counts.accepted += 1
-        self.roster.join(connection)
-        if self.sockets_per_address_max and address:
-            self.by_address[bucket_of(address)] += 1
-
-    def _count_out(self, connection: Connection, address: str) -> None:
-        self.counts.open -= 1
-        self.roster.leave(connection)
-        if self.sockets_per_address_max and address:
-            bucket = bucket_of(address)
-            self.by_address[bucket] -= 1
-            if not self.by_address[bucket]:
-                del self.by_address[bucket]
-
-    def count_refusal(self, refusal: GatewayError) -> None:
-        self.counts.refused += 1
-        self.counts.refusals[refusal.code] += 1
-
     def refused(self, channel: str, refusal: GatewayError) -> None:
         """Count and log it, in the words that the client gets."""
-        self.count_refusal(refusal)
+        self.room.count_refusal(refusal)
         if isinstance(refusal, Crowded):
             return  # a line for each would cost more than all the rest of it
         name, words = ascii(channel[:200]), ascii(refusal.detail)[1:-1]

@@ -113,7 +113,7 @@ class ClientRequests:
         return self._begin(request, LINES, _text(words))
 
     async def _first_words(self, request: Request) -> bytes:
-        self._door.check_room()  # before its body is read
+        self._door.room.check()  # before its body is read
         return await _body(request, self._door.message_bytes_max)
 
     def _begin(self, request: Request, form: Form, first_words: str | bytes) -> Response:

@@ -154,7 +154,7 @@ class HardenedWebSockets(WebSocketsSansIOProtocol):
         self.stop_keepalive()
 
     def _linger(self) -> None:
-        # The peer may still be sending, and has to read why it was closed; see `LiveSocket._end`.
+        # The peer may still be sending, and has to read why it was closed; see `FramedSocket._end`.
         self.read_paused = False
         self.transport.resume_reading()
         if self.transport.can_write_eof():

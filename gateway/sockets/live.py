@@ -4,9 +4,7 @@ Nothing waits in here. What goes out is written straight to the transport, what 
 takes time is left to the `Inbox`, and time itself is the wheel's business.
 """
 
-import asyncio
 import math
-import socket
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,59 +14,45 @@ from gateway.core.session import Session
 from gateway.domain.errors import GatewayError, InvalidRequest
 from gateway.protocols.frames import PING_FRAME, close_frame, text_frame
 from gateway.sockets.closing import INTERNAL, OVERLOADED, POLICY, RESTART, closing_of
-from gateway.sockets.door import Door
+from gateway.sockets.framed import FramedSocket
 from gateway.sockets.inbox import Inbox
 from gateway.sockets.log import ABNORMAL
 from gateway.sockets.outbox import Outbox
-from gateway.sockets.reader import End, MessageReader
+from gateway.sockets.reader import MessageReader
 
 _PONG_BYTES = 6  # an empty pong: two bytes of header, four of mask
 _PONG_START = b"\x8a\x80"
 
 
-class LiveSocket(asyncio.Protocol):
+class LiveSocket(FramedSocket):
     """A subclass makes the handshake, sets the transport and the door, and calls `_go_live`."""
 
     __slots__ = (
-        "_address",
-        "_closing",
-        "_door",
         "_expires",
         "_extensions",
         "_heard",
-        "_inbox",
-        "_is_paused",
         "_notice_due",
         "_outbox",
         "_pinged",
         "_reader",
         "_send",
         "_session",
-        "_transport",
-        "due",
     )
 
-    _transport: asyncio.Transport
-    _door: Door
-
     def __init__(self) -> None:
+        super().__init__()
         self._session: Session | None = None
-        self._closing = False
-        # Both are made when the client first says something; an idle listener needs neither.
+        # Made when the client first says something; an idle listener does not need it.
         self._reader: MessageReader | None = None
         self._extensions: Sequence[Extension] = ()
-        self._inbox: Inbox[str] | None = None
         # Made when the peer first reads too slowly.
         self._outbox: Outbox | None = None
-        self._is_paused = False
         self._send: Callable[[bytes], int] | None = None
         # Seconds of the wheel's clock: the last sign of life, the unanswered ping, the end.
         self._heard = 0
         self._pinged = 0
         self._expires = 0
         self._notice_due = 0  # when to say that the end is near; 0 once that is said
-        self._address = ""
-        self.due = 0
 
     # Called by the transport.
 
@@ -83,17 +67,9 @@ class LiveSocket(asyncio.Protocol):
         for message in incoming.messages:
             self._take(message)
         if incoming.reply and self._session is not None:
-            self._reply(incoming.reply)
+            self._write_aside(incoming.reply)
         if incoming.end is not None:
             self._end(incoming.end, incoming.closing)
-
-    def eof_received(self) -> bool | None:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closing = True
-        self._door.wheel.discard(self)
-        self._leave()
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -132,13 +108,13 @@ class LiveSocket(asyncio.Protocol):
 
     def send(self, payload: bytes) -> None:
         if self._session is not None:
-            self._reply(text_frame(payload))
+            self._write_aside(text_frame(payload))
 
     def refuse(self, error: GatewayError) -> None:
         self.close(*closing_of(error))
 
     def close(self, code: int, reason: str) -> None:
-        """Say goodbye, and make sure that it ends: the wheel cuts off a peer that stays."""
+        """Say goodbye, and make sure that it ends."""
         if self._closing:
             return
         self._closing = True
@@ -153,36 +129,6 @@ class LiveSocket(asyncio.Protocol):
         self._transport.write(close_frame(code, reason))
         self._end_soon()
 
-    def _end(self, end: End, closing: tuple[int, str] | None) -> None:
-        self._closing = True
-        self._leave(closing[0] if closing else ABNORMAL)
-        if end is End.CLOSED:
-            self._transport.close()
-        elif self._transport.can_write_eof():
-            # The peer may still be sending. Closing with unread input makes the kernel reset
-            # the connection, and the peer would never read our close frame. (TLS cannot close
-            # one direction; there the wheel alone ends it, a moment later.)
-            self._transport.write_eof()
-        self._end_soon()
-
-    def _end_soon(self) -> None:
-        if self._inbox is not None:
-            self._inbox.resume_reading()
-        wheel = self._door.wheel
-        # One more, because the second that is running now may be over in no time.
-        wheel.schedule(self, wheel.now() + self._door.close_timeout_seconds + 1)
-
-    def _reply(self, frames: bytes) -> None:
-        """Answer this client alone: past the outbox, whose policy is about messages.
-
-        Not past its limit: a peer could ask for pongs and never read them.
-        """
-        waiting = self._transport.get_write_buffer_size()
-        if waiting + len(frames) > self._door.outbox_bytes_max:
-            self._close_slow()
-        else:
-            self._transport.write(frames)
-
     def _close_slow(self) -> None:
         self._door.counts.slow_closed += 1
         self.close(OVERLOADED, "slow consumer: too much is waiting to be read")
@@ -191,10 +137,6 @@ class LiveSocket(asyncio.Protocol):
         # The transport's own `write` spends 0.8 µs on finding out what is known here: its
         # buffer is empty, or it would have paused us. That is an eighth of a delivery.
         session.write = self._transport.write if self._send is None else self._send
-
-    def send_rest(self, rest: bytes) -> None:
-        # Full, or broken: the transport knows what to do about both.
-        self._transport.write(rest)
 
     def _write_slowly(self, batch: bytes) -> None:
         if self._session is None:
@@ -210,10 +152,7 @@ class LiveSocket(asyncio.Protocol):
         """The handshake is done; what is written to the session from now on goes out."""
         door = self._door
         self._session = session
-        self._send = direct_send(self._transport)
-        if self._send is not None:
-            # Whatever does not fit into the kernel pauses us: then nothing can overtake it.
-            self._transport.set_write_buffer_limits(high=0)
+        self._send = self._set_out()
         self._write_fast(session)
         if self._is_paused:
             session.write = self._write_slowly
@@ -254,7 +193,7 @@ class LiveSocket(asyncio.Protocol):
             self._leave()
             self._transport.abort()
             return 0
-        if self._inbox is not None and self._inbox.is_reading_paused:
+        if self.is_reading_paused:
             self._pinged = 0  # its pong may be waiting: it is us who do not listen
             return self._next(now + door.ping_interval_seconds)
         if not self._pinged:
@@ -268,12 +207,6 @@ class LiveSocket(asyncio.Protocol):
         """This second, or an earlier one in which something else is due."""
         second = min(second, self._expires)
         return min(second, self._notice_due) if self._notice_due else second
-
-
-def direct_send(transport: asyncio.Transport) -> Callable[[bytes], int] | None:
-    """The kernel socket's ``send``; None where bytes are changed on their way, as by TLS."""
-    kernel_socket = getattr(transport, "_sock", None)
-    return kernel_socket.send if isinstance(kernel_socket, socket.socket) else None
 
 
 def _forget(batch: bytes) -> None:

@@ -78,7 +78,8 @@ class EventStream(Response):
                 self._address = door.address_of(scope.get("client"), headers)
                 session = await self._join(continued(query_of(scope), headers), headers)
             except GatewayError as refusal:
-                door.count_refusal(refusal)  # the application answers it, and logs what it answers
+                # The application answers it, and logs what it answers.
+                door.room.count_refusal(refusal)
                 raise
             start = {"type": "http.response.start", "status": 200, "headers": self._head(headers)}
             await self._live(session, start, receive, send)

@@ -60,15 +60,15 @@ def test_what_changed_is_in_force_and_what_went_is_as_by_default(reload: Reloadi
         handshakes_burst_max=1,
         log_level="warning",
     )
-    gateway.door.check_room()
+    gateway.door.room.check()
     with pytest.raises(Crowded):
-        gateway.door.check_room()
+        gateway.door.room.check()
     everywhere = gateway.namespaces.of("news")
     assert (everywhere.publish, everywhere.history_length) == (Anyone.ANY, 3)
     assert gateway.namespaces.of("club:a").subscribe is Anyone.NOBODY
     assert gateway.namespaces.refuses("other:a")
     assert gateway.door.allowed_origins == {"https://app.example"}
-    assert gateway.door.sockets_max == 5
+    assert gateway.door.room.sockets_max == 5
     assert logging.getLogger().level == logging.WARNING
     gateway.publish_rate.spend("alice", 2)
     with pytest.raises(LimitReached):
@@ -107,7 +107,7 @@ def test_what_waits_for_a_restart_is_named_until_then(
     caplog.clear()
     reload(sockets_max=5)
     assert [each.levelname for each in caplog.records] == ["INFO"]
-    assert reload.gateway.door.sockets_max == 5
+    assert reload.gateway.door.room.sockets_max == 5
 
 
 def test_what_cannot_be_used_changes_nothing(
@@ -118,6 +118,6 @@ def test_what_cannot_be_used_changes_nothing(
     reload(sockets_max=6, namespaces={"a b": {}})
     (record,) = caplog.records
     assert (record.levelname, "nothing has changed" in record.message) == ("ERROR", True)
-    assert reload.gateway.door.sockets_max == 5
+    assert reload.gateway.door.room.sockets_max == 5
     with pytest.raises(ConfigurationError):
         reload._read()

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from redis.exceptions import RedisError
 
 from gateway.adapters.redis.channels.envelope import decode_payload
 from gateway.adapters.redis.channels.link import Link, LinkListener, LinkLost, Payload
+from gateway.adapters.redis.channels.topics import Topics
 from gateway.adapters.redis.keys import Keys
 from gateway.adapters.redis.places.asked import asked
 from gateway.adapters.redis.places.connection import (
@@ -35,12 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class Subscriber(LinkListener):
-    """Owns one link at a time and what is subscribed on it.
-
-    Redis answers SUBSCRIBE and UNSUBSCRIBE in the order in which they were sent, so counting
-    the answers that are still out tells when the last command for a channel has been carried
-    out, however often a channel was left and joined again meanwhile.
-    """
+    """Owns one link at a time and what is subscribed on it."""
 
     def __init__(
         self,
@@ -72,11 +67,8 @@ class Subscriber(LinkListener):
         self._data_bytes_max = data_bytes_max
         self._listener: Listener | None = None
         self._link: Link | None = None
-        self._topic_channels: dict[str, str] = {}  # what is wanted, by its name at Redis
-        self._confirmed: set[str] = set()
-        self._unanswered: Counter[str] = Counter()
+        self._topics = Topics()
         self._unsent: list[tuple[str, str]] = []
-        self._waiting: defaultdict[str, list[asyncio.Future[None]]] = defaultdict(list)
         self._probe = keys.probe(replica) + part
         self._signals = keys.signals + part
         self._probe_came = asyncio.Event()
@@ -93,32 +85,21 @@ class Subscriber(LinkListener):
         self.want(channel)
         if self.hears(channel):
             return
-        topic = self._keys.topic(channel)
-        confirmation = asyncio.get_running_loop().create_future()
-        self._waiting[topic].append(confirmation)
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await confirmation
+                await self._topics.confirmation(self._keys.topic(channel))
         except TimeoutError:
             raise Unavailable("Redis did not confirm the subscription in time") from None
-        finally:
-            waiting = self._waiting[topic]
-            if confirmation in waiting:
-                waiting.remove(confirmation)
-            if not waiting:
-                del self._waiting[topic]
 
     def want(self, channel: str) -> None:
         """Begin what `subscribe` waits for."""
         topic = self._keys.topic(channel)
-        if topic not in self._topic_channels:
-            self._topic_channels[topic] = channel
+        if self._topics.want(topic, channel):
             self._send_soon("SUBSCRIBE", topic)
 
     def hears(self, channel: str) -> bool:
         """Whether every message of this channel reaches this replica now."""
-        topic = self._keys.topic(channel)
-        return topic in self._confirmed and not self._unanswered.get(topic)
+        return self._topics.hears(self._keys.topic(channel))
 
     @property
     def is_open(self) -> bool:
@@ -133,7 +114,7 @@ class Subscriber(LinkListener):
     def unsubscribe(self, channel: str) -> None:
         """`Broker.unsubscribe`."""
         topic = self._keys.topic(channel)
-        if self._topic_channels.pop(topic, None) is not None:
+        if self._topics.channels.pop(topic, None) is not None:
             self._send_soon("UNSUBSCRIBE", topic)
 
     async def signal(self, data: bytes) -> int:
@@ -193,11 +174,11 @@ class Subscriber(LinkListener):
     async def _resubscribe(self, link: Link) -> None:
         """Ask for everything that is wanted, and wait until all of it is confirmed."""
         self._link = link
-        topics = [self._probe, self._signals, *self._topic_channels]
-        self._unanswered.update(topics)
+        topics = [self._probe, self._signals, *self._topics.channels]
+        self._topics.sent(topics)
         link.send_topics("SUBSCRIBE", topics)
         deadline = time.monotonic() + _RESUBSCRIBE_SECONDS_MAX
-        while self._unanswered:
+        while not self._topics.are_answered:
             if link.lost.done():
                 raise LinkLost(link.lost.result())
             now = time.monotonic()
@@ -258,8 +239,7 @@ class Subscriber(LinkListener):
     def _close(self, link: Link) -> None:
         link.abort()
         self._link = None
-        self._confirmed.clear()
-        self._unanswered.clear()
+        self._topics.cut_off()
         self._unsent.clear()
 
     # Sending subscriptions.
@@ -271,7 +251,7 @@ class Subscriber(LinkListener):
         if not self._unsent:
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append((verb, topic))
-        self._unanswered[topic] += 1
+        self._topics.sent([topic])
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
@@ -286,25 +266,21 @@ class Subscriber(LinkListener):
     # Called by the link.
 
     def confirmed(self, topic: str, is_subscribed: bool) -> None:
-        self._unanswered[topic] -= 1
-        if self._unanswered[topic] > 0:
+        if not self._topics.answered(topic):
             return
-        del self._unanswered[topic]
-        if not is_subscribed:
-            self._confirmed.discard(topic)
-            return
-        self._confirmed.add(topic)
-        for confirmation in self._waiting.get(topic, ()):
-            if not confirmation.done():
-                confirmation.set_result(None)
+        if is_subscribed:
+            self._topics.confirm(topic)
+        else:
+            self._topics.ended(topic)
 
     def received(self, payloads: Sequence[Payload]) -> None:
         listener = self._listener
         if listener is None:
             return
+        channel_of = self._topics.channels.get
         messages: list[Message] = []
         for topic, data in payloads:
-            channel = self._topic_channels.get(topic)
+            channel = channel_of(topic)
             if channel is None:
                 if topic == self._probe:
                     self._probe_came.set()

@@ -41,30 +41,22 @@ class NodeSubscriber(Subscriber):
 
     def unsubscribe(self, channel: str) -> None:
         super().unsubscribe(channel)
-        self._give_up_waiting(self._keys.topic(channel))
+        self._topics.give_up(self._keys.topic(channel), Astray)
 
     def refused(self, topic: str) -> None:
-        self._unanswered[topic] -= 1
-        if self._unanswered[topic] > 0:
-            return
-        del self._unanswered[topic]
-        self._lose(topic)
+        if self._topics.answered(topic):
+            self._lose(topic)
 
     def dropped(self, topic: str) -> None:
-        if not self._unanswered.get(topic):
+        if self._topics.is_answered(topic):
             self._lose(topic)
 
     def _lose(self, topic: str) -> None:
-        self._confirmed.discard(topic)
-        channel = self._topic_channels.pop(topic, None)
+        self._topics.ended(topic)
+        channel = self._topics.channels.pop(topic, None)
         if channel is not None:
-            self._give_up_waiting(topic)
+            self._topics.give_up(topic, Astray)
             self.lost(channel)
-
-    def _give_up_waiting(self, topic: str) -> None:
-        for confirmation in self._waiting.get(topic, ()):
-            if not confirmation.done():
-                confirmation.set_exception(Astray())
 
 
 class ClusterPart(RedisBroker):
