@@ -75,7 +75,7 @@ bench: $(VENV)/.installed tools ## measure this machine's gateway, in about five
 scale-out: $(VENV)/.installed tools ## measure several replicas in six minutes, and fill in docs/scaling.md
 	@$(BIN)/gateway bench --only crowd --only channels --json bench/figures/bench.json
 	@$(BIN)/python -m bench.scale_out --json bench/figures/scale_out.json
-	@$(BIN)/python -m bench.sizing --page docs/scaling.md
+	@$(BIN)/python -m bench.scaling.page docs/scaling.md
 
 tools: ## install the servers and tools that the tests start, where that is possible
 	@./scripts/install-tools

@@ -275,13 +275,7 @@ def main() -> int:
         parser.add_argument(
             option, type=type(each.default), default=each.default, help="%(default)s"
         )
-    parser.add_argument("--page", type=Path, help="write the tables into this page instead")
     given = parser.parse_args()
-    if given.page is not None:
-        from bench.scaling.page import filled
-
-        given.page.write_text(filled(given.page.read_text()))
-        return 0
     assumed = Assumed(**{each.name: getattr(given, each.name) for each in others})
     print(table(load(), cases_of(assumed, given.sockets, given.sockets_per_channel)))
     print(f"\n{assumptions(assumed)}")

@@ -1,10 +1,14 @@
 """The tables of docs/scaling.md, made of what was measured and committed.
 
 Each stands between two marks, and nothing else of the page is touched.
+
+    python -m bench.scaling.page docs/scaling.md
 """
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import sizing
@@ -69,3 +73,12 @@ def _title(figure: Mapping[str, Any]) -> str:
 
 def _value(figure: Mapping[str, Any]) -> str:
     return f"{number(figure['value'])} {figure['unit']}".rstrip()
+
+
+def main() -> None:
+    page = Path(sys.argv[1])
+    page.write_text(filled(page.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,14 +9,12 @@ import typer
 from gateway.cli.common import (
     EXIT_CODES,
     AsJson,
-    note,
-    print_json,
-    print_table,
     read_line_of_stdin,
     reporting,
     settings_or_stop,
     with_accounts,
 )
+from gateway.cli.output import note, print_json, print_table
 from gateway.cli.seeding import seed
 from gateway.domain.accounts import User
 from gateway.domain.errors import NotFound

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.common import AsJson, print_json, stop
+from gateway.cli.common import AsJson, stop
+from gateway.cli.output import print_json
 
 _BYTES = 32
 _USAGE = 2

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.common import AsJson, note, print_json, print_table, reporting, run
+from gateway.cli.common import AsJson, reporting, run
+from gateway.cli.output import note, print_json, print_table
 from gateway.cli.remote import DEFAULT_URL, CaFile, Http, Remote, Token, TokenFile, TokenSource, Url
 
 _PAGE = 1000

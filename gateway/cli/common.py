@@ -1,15 +1,15 @@
-"""What the commands share: the settings, their output, and how they end when they cannot go on."""
+"""What the commands share: the settings, what they wait for, and how they end."""
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from gateway.cli.output import note
 from gateway.configuration import ConfigurationError, load
 from gateway.domain.errors import GatewayError, InvalidRequest, Unavailable
 from gateway.settings import Settings
@@ -69,29 +69,6 @@ def reporting() -> Iterator[None]:
 def stop(message: str, code: int = os.EX_CONFIG) -> NoReturn:
     note(message)
     raise typer.Exit(code)
-
-
-def note(message: str) -> None:
-    """Tell the operator something that is not what was asked for."""
-    print(f"gateway: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
-
-
-def print_json(value: object) -> None:
-    print(json.dumps(value, indent=2))
-
-
-def print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns; the first row names them."""
-    shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    for row in shown:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-
-
-def printable(text: str) -> str:
-    """Names are chosen by users; a terminal is sent no letter that would command it."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def read_line_of_stdin(what: str) -> str:

@@ -2,7 +2,8 @@
 
 import typer
 
-from gateway.cli.common import EXIT_CODES, REFUSED, AsJson, print_json, run, settings_or_stop
+from gateway.cli.common import EXIT_CODES, REFUSED, AsJson, run, settings_or_stop
+from gateway.cli.output import print_json
 from gateway.domain.errors import GatewayError
 from gateway.settings import Settings
 

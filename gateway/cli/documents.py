@@ -1,6 +1,6 @@
 """Describing the gateway to programs."""
 
-from gateway.cli.common import print_json
+from gateway.cli.output import print_json
 
 
 def asyncapi() -> None:

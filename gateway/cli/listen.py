@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from gateway.cli.common import note, printable, reporting
+from gateway.cli.common import reporting
+from gateway.cli.output import note, printable
 from gateway.cli.remote import (
     DEFAULT_URL,
     INTERRUPTED,

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.common import AsJson, note, print_json, reporting, run
+from gateway.cli.common import AsJson, reporting, run
+from gateway.cli.output import note, print_json
 from gateway.cli.remote import (
     DEFAULT_URL,
     CaFile,

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.common import (
-    AsJson,
-    print_json,
-    print_table,
-    reporting,
-    settings_or_stop,
-    with_accounts,
-)
+from gateway.cli.common import AsJson, reporting, settings_or_stop, with_accounts
+from gateway.cli.output import print_json, print_table
 from gateway.domain.accounts import check_email, check_name, check_password, check_roles
 from gateway.domain.errors import Denied, InvalidRequest, NotFound
 from gateway.settings import Environment, Settings

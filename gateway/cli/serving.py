@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
-from gateway.cli.common import AsJson, note, print_json, print_table, reporting, stop
+from gateway.cli.common import AsJson, reporting, stop
+from gateway.cli.output import note, print_json, print_table
 from gateway.configuration import (
     SECRET_IS_NEEDED,
     ConfigurationError,

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.common import REFUSED, AsJson, print_json, printable, reporting
+from gateway.cli.common import REFUSED, AsJson, reporting
+from gateway.cli.output import print_json, printable
 from gateway.cli.remote import (
     CaFile,
     Http,

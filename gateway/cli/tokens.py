@@ -7,14 +7,13 @@ import typer
 from gateway.cli.common import (
     REFUSED,
     AsJson,
-    note,
-    print_json,
     read_line_of_stdin,
     reporting,
     run,
     settings_or_stop,
     stop,
 )
+from gateway.cli.output import note, print_json
 from gateway.domain.principal import Action
 from gateway.settings import Settings
 

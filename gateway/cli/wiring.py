@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from gateway.cli.common import printable
+from gateway.cli.output import printable
 from gateway.configuration import ConfigurationError
 from gateway.core.accounts import Accounts
 from gateway.core.common_time import CommonTime

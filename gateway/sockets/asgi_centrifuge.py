@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import CONNECT_SECONDS
+from gateway.core.centrifuge.conversation import carry_out
 from gateway.core.centrifuge.one_way import OneWayClient
 from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.refusals import disconnect_of
@@ -90,7 +91,7 @@ class AsgiClientSocket(QueuedSocket):
                     code, reason = codes.DENIED
                     self._reject(code, f"{reason}: a token in the URL is turned off here")
                 elif words:
-                    await self._client.carry_out(*self._client.take(words))
+                    await carry_out(self._client, *self._client.take(words))
             await self._talk()
         finally:
             door.wheel.discard(self)
@@ -127,7 +128,7 @@ class AsgiClientSocket(QueuedSocket):
                 client.heard()
             self.is_reading_paused = True
             try:
-                await client.carry_out(*client.take(said))
+                await carry_out(client, *client.take(said))
             except Exception:
                 client.disconnect(codes.SERVER_ERROR)
                 raise

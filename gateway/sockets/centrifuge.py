@@ -14,6 +14,7 @@ from websockets.extensions import Extension
 
 from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import CONNECT_SECONDS
+from gateway.core.centrifuge.conversation import carry_out
 from gateway.core.centrifuge.one_way import OneWayClient
 from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.refusals import disconnect_of
@@ -154,8 +155,8 @@ class CentrifugeSocket(FramedSocket):
 
     def _take(self, commands: Sequence[Command]) -> None:
         if commands and self._inbox is None:
-            carry_out = self._client.carry_out
-            self._inbox = Inbox(carry_out, self._fail, self._transport, self._door.tasks)
+            work = partial(carry_out, self._client)
+            self._inbox = Inbox(work, self._fail, self._transport, self._door.tasks)
         for command in commands:
             assert self._inbox is not None
             self._inbox.put(command)

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import CONNECT_SECONDS
+from gateway.core.centrifuge.conversation import carry_out
 from gateway.core.centrifuge.emulation import Emulation, Outcome
 from gateway.core.centrifuge.one_way import OneWayClient
 from gateway.core.centrifuge.pings import Pings
@@ -101,7 +102,7 @@ class ClientStream(QueuedSocket, Response):
 
     async def _carry_out(self, *payloads: str | bytes) -> None:
         commands = [command for payload in payloads for command in self._client.take(payload)]
-        await self._client.carry_out(*commands)
+        await carry_out(self._client, *commands)
         self._unheard_bytes -= sum(len(payload) + _WORD_BYTES for payload in payloads)
 
     def pause_reading(self) -> None:

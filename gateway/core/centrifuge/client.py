@@ -4,21 +4,17 @@ It knows no socket but through `Socket`, waits for nothing by itself, and is the
 every door.
 """
 
-import asyncio
 import logging
 import math
 import random
 import time
 import uuid
-from collections.abc import Sequence
 from enum import Enum
-from itertools import groupby
 
 from gateway.core.centrifuge.clients import CONNECT_SECONDS, EXPIRY_GRACE_SECONDS, Clients
 from gateway.core.centrifuge.emulation import Entrance
-from gateway.core.centrifuge.handlers import HANDLERS, publish_all
 from gateway.core.centrifuge.pings import Pings
-from gateway.core.centrifuge.refusals import Ending, Refusal, disconnect_of, error_of
+from gateway.core.centrifuge.refusals import disconnect_of
 from gateway.core.centrifuge.socket import Socket
 from gateway.core.centrifuge.subscription import Subscription, nowhere
 from gateway.core.centrifuge.wire import ClientWire
@@ -32,9 +28,7 @@ from gateway.protocols.centrifuge.commands import (
     Command,
     Connect,
     Pong,
-    Publish,
     Send,
-    Subscribe,
 )
 from gateway.protocols.centrifuge.results import ClientInfo, Result
 
@@ -53,7 +47,6 @@ class Client:
         "_ends",
         "_ping_due",
         "_pinged",
-        "_stage",
         "clients",
         "entrance",
         "id",
@@ -61,6 +54,7 @@ class Client:
         "pings",
         "principal",
         "socket",
+        "stage",
         "subscriptions",
         "wire",
     )
@@ -87,7 +81,7 @@ class Client:
         self.id = ""
         self.info = b""
         self.subscriptions: dict[str, Subscription] = {}
-        self._stage = Stage.NEW
+        self.stage = Stage.NEW
         # Seconds of the wheel's clock.
         self._ends = clients.wheel.now() + CONNECT_SECONDS
         self._pinged = 0  # when the ping was sent that has not been answered yet
@@ -95,17 +89,17 @@ class Client:
 
     @property
     def is_live(self) -> bool:
-        return self._stage is Stage.LIVE
+        return self.stage is Stage.LIVE
 
     @property
     def is_gone(self) -> bool:
-        return self._stage is Stage.GONE
+        return self.stage is Stage.GONE
 
     # What arrives.
 
     def take(self, payload: str | bytes) -> list[Command]:
         """What has to be carried out of what the client said; the rest is done."""
-        if self._stage is Stage.GONE:
+        if self.stage is Stage.GONE:
             return []
         try:
             commands = self.wire.codec.decode(payload)
@@ -125,63 +119,13 @@ class Client:
         """Something came from the peer: where pings are frames, it need not be a pong."""
         self._pinged = 0
 
-    async def carry_out(self, *commands: Command) -> None:
-        """Carry out commands in order; subscriptions that stand together go side by side."""
-        try:
-            for kind, group in groupby(commands, type):
-                if self._stage is Stage.GONE:
-                    return
-                await self._carry_out(kind, list(group))
-        except Ending as ending:
-            self.disconnect(ending.disconnect)
-
-    async def _carry_out(self, kind: type[Command], run: Sequence[Command]) -> None:
-        is_first = self._stage is Stage.NEW
-        if self._stage is Stage.REFUSED or is_first is not (kind is Connect):
-            raise Ending(codes.BAD_FRAME)
-        if kind is Send:
-            raise Ending(codes.NO_HANDLER)
-        if kind is Publish:
-            answers = await publish_all(self, [each for each in run if isinstance(each, Publish)])
-            self.socket.send(
-                self.wire.codec.joined([self.wire.codec.reply(*answer) for answer in answers])
-            )
-        elif kind is Subscribe and len(run) > 1:
-            async with asyncio.TaskGroup() as group:
-                for command in run:
-                    group.create_task(self._answer_apart(command))
-        else:
-            for command in run:
-                if kind is Connect and self._stage is not Stage.NEW:
-                    raise Ending(codes.BAD_FRAME)
-                await self._answer(command)
-
-    async def _answer_apart(self, command: Command) -> None:
-        try:
-            await self._answer(command)
-        except Ending as ending:
-            self.disconnect(ending.disconnect)
-
-    async def _answer(self, command: Command) -> None:
-        assert not isinstance(command, Send | Pong)  # those have no id, and are seen to elsewhere
-        try:
-            result = await HANDLERS[type(command)](self, command)
-        except Refusal as refusal:
-            self._refuse(command, refusal.error)
-        except GatewayError as refusal:
-            if isinstance(refusal, Denied):
-                self.note_denial(refusal)
-            self._refuse(command, error_of(refusal))
-        else:
-            if result is not None:
-                self.reply(command.id, result)
-
-    def _refuse(self, command: Command, error: Error) -> None:
+    def refuse(self, command: Command, error: Error) -> None:
+        """Answer the command with an error."""
         assert not isinstance(command, Send | Pong)
         if isinstance(command, Connect):
             # Its only way on is a new connection; who does not take it is cut off.
-            if self._stage is Stage.NEW:
-                self._stage = Stage.REFUSED
+            if self.stage is Stage.NEW:
+                self.stage = Stage.REFUSED
             self._ends = self.clients.wheel.now() + CONNECT_SECONDS
             self.socket.visit()
         self.reply(command.id, error)
@@ -202,7 +146,7 @@ class Client:
         self._ends = self._until(token.ends_at)
 
     def go_live(self) -> None:
-        self._stage = Stage.LIVE
+        self.stage = Stage.LIVE
         # Spread: those who come together are not pinged together.
         interval = self.clients.ping_interval_seconds
         self._ping_due = self.clients.wheel.now() + random.randint((interval + 1) // 2, interval)
@@ -273,12 +217,12 @@ class Client:
         self.disconnect(disconnect_of(error))
 
     def disconnect(self, why: Disconnect) -> None:
-        if self._stage is not Stage.GONE:
+        if self.stage is not Stage.GONE:
             self.socket.close(*why)
 
     def leave(self) -> None:
         """The socket closes; nothing may be written to it any more."""
-        self._stage = Stage.GONE
+        self.stage = Stage.GONE
         for subscription in list(self.subscriptions.values()):
             self.drop(subscription)
 
@@ -286,12 +230,12 @@ class Client:
 
     def tick(self, now: int) -> int:
         """Do what is due; return when to be visited next, 0 for never."""
-        if self._stage is Stage.GONE:
+        if self.stage is Stage.GONE:
             return 0
         if now >= self._ends:
-            self.disconnect(codes.EXPIRED if self._stage is Stage.LIVE else codes.STALE)
+            self.disconnect(codes.EXPIRED if self.stage is Stage.LIVE else codes.STALE)
             return 0
-        if self._stage is not Stage.LIVE:
+        if self.stage is not Stage.LIVE:
             return self._ends
         self._end_expired(now)
         timeout = self.clients.ping_timeout_seconds

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
+from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import CHANNELS_MAX
 from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.refusals import Ending, Refusal, disconnect_of
@@ -26,11 +26,8 @@ from gateway.protocols.centrifuge import codes
 from gateway.protocols.centrifuge.commands import Connect
 from gateway.protocols.centrifuge.results import ConnectResult, SubscribeResult
 
-if TYPE_CHECKING:
-    from gateway.core.centrifuge.client import Client
 
-
-async def connect(client: "Client", command: Connect) -> None:
+async def connect(client: Client, command: Connect) -> None:
     """The reply is written from inside, in front of what its channels bring."""
     clients = client.clients
     if not command.token:
@@ -71,7 +68,7 @@ async def connect(client: "Client", command: Connect) -> None:
 
 
 def _go_live(
-    client: "Client", command: Connect, token: ConnectionToken, arrivals: "list[_Arrival]"
+    client: Client, command: Connect, token: ConnectionToken, arrivals: "list[_Arrival]"
 ) -> None:
     clients, pings = client.clients, client.pings
     client.reply(
@@ -100,7 +97,7 @@ def _go_live(
 class _Arrival:
     """A channel on its way to a client; what it brings waits for the reply to `Connect`."""
 
-    def __init__(self, client: "Client", channel: str, options: ServerSub | None = None) -> None:
+    def __init__(self, client: Client, channel: str, options: ServerSub | None = None) -> None:
         """``options`` where it is the server that wants the client to be there."""
         self.subscription = Subscription(client, channel, is_server_side=True)
         if options is not None:
@@ -137,7 +134,7 @@ async def _open_all(arrivals: list[_Arrival], command: Connect) -> None:
             raise arrival.refusal
 
 
-def _wanted(client: "Client", token: ConnectionToken) -> dict[str, ServerSub]:
+def _wanted(client: Client, token: ConnectionToken) -> dict[str, ServerSub]:
     clients, principal = client.clients, token.principal
     wanted = dict(token.subs)
     for channel in clients.namespaces.personal_channels(principal.subject):
@@ -150,7 +147,7 @@ def _wanted(client: "Client", token: ConnectionToken) -> dict[str, ServerSub]:
     return wanted
 
 
-def _known(client: "Client", channel: str) -> str:
+def _known(client: Client, channel: str) -> str:
     if client.clients.namespaces.refuses(check_channel(channel)):
         raise Refusal(codes.UNKNOWN_CHANNEL)
     return channel

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.connecting import connect
 from gateway.core.centrifuge.reading import read_history
 from gateway.core.centrifuge.refusals import Ending, Refusal, error_of
@@ -29,14 +30,11 @@ from gateway.protocols.centrifuge.results import (
     Result,
 )
 
-if TYPE_CHECKING:
-    from gateway.core.centrifuge.client import Client
-
 _ANNOUNCED_TICK_SECONDS, _ANNOUNCED_TICKS = 0.02, 50
 
 
 async def publish_all(
-    client: "Client", publishes: Sequence[commands.Publish]
+    client: Client, publishes: Sequence[commands.Publish]
 ) -> list[tuple[int, Result | Error]]:
     """Publish in order, in one round trip, and answer each on its own."""
     drafts = {
@@ -57,7 +55,7 @@ async def publish_all(
     return answers
 
 
-async def _publish(client: "Client", drafts: list[Draft]) -> list[PublishResult | Error]:
+async def _publish(client: Client, drafts: list[Draft]) -> list[PublishResult | Error]:
     if not drafts:
         return []
     hub = client.clients.hub
@@ -76,7 +74,7 @@ async def _publish(client: "Client", drafts: list[Draft]) -> list[PublishResult 
     ]
 
 
-async def presence(client: "Client", command: commands.Presence) -> PresenceResult:
+async def presence(client: Client, command: commands.Presence) -> PresenceResult:
     clients, channel = client.clients, _known(client, command.channel)
     clients.permissions.require(_asking(client, channel), Action.SEE_PRESENCE, channel)
     if not clients.namespaces.of(channel).presence:
@@ -85,7 +83,7 @@ async def presence(client: "Client", command: commands.Presence) -> PresenceResu
     return PresenceResult({info.client: info for info in infos})
 
 
-async def presence_stats(client: "Client", command: commands.PresenceStats) -> PresenceStatsResult:
+async def presence_stats(client: Client, command: commands.PresenceStats) -> PresenceStatsResult:
     attendance, channel = client.clients.attendance, _known(client, command.channel)
     if channel in client.subscriptions:
         await _until_announced(client, channel)
@@ -93,7 +91,7 @@ async def presence_stats(client: "Client", command: commands.PresenceStats) -> P
     return PresenceStatsResult(num_clients=count.connections, num_users=count.members)
 
 
-async def _until_announced(client: "Client", channel: str) -> None:
+async def _until_announced(client: Client, channel: str) -> None:
     """The table follows in the background, and whoever asks at once expects to be in it."""
     attendance, user = client.clients.attendance, client.principal.subject
     for _ in range(_ANNOUNCED_TICKS):
@@ -102,7 +100,7 @@ async def _until_announced(client: "Client", channel: str) -> None:
         await asyncio.sleep(_ANNOUNCED_TICK_SECONDS)
 
 
-async def history(client: "Client", command: commands.History) -> HistoryResult:
+async def history(client: Client, command: commands.History) -> HistoryResult:
     clients, channel = client.clients, _known(client, command.channel)
     if not clients.namespaces.of(channel).history_length:
         raise Refusal(codes.NOT_AVAILABLE)
@@ -117,7 +115,7 @@ async def history(client: "Client", command: commands.History) -> HistoryResult:
     )
 
 
-async def refresh(client: "Client", command: commands.Refresh) -> RefreshResult:
+async def refresh(client: Client, command: commands.Refresh) -> RefreshResult:
     clients = client.clients
     try:
         token = clients.verifier.verify_connection(command.token)
@@ -140,32 +138,32 @@ async def refresh(client: "Client", command: commands.Refresh) -> RefreshResult:
     return RefreshResult(client.id, clients.version, expires=True, ttl=ttl)
 
 
-async def rpc(client: "Client", command: commands.Rpc) -> Result:
+async def rpc(client: Client, command: commands.Rpc) -> Result:
     raise Refusal(codes.NOT_AVAILABLE)
 
 
-async def unknown(client: "Client", command: commands.Unknown) -> Result:
+async def unknown(client: Client, command: commands.Unknown) -> Result:
     raise Refusal(codes.METHOD_NOT_FOUND)
 
 
-async def unusable(client: "Client", command: commands.Unusable) -> Result:
+async def unusable(client: Client, command: commands.Unusable) -> Result:
     raise Refusal(command.error)
 
 
-def _known(client: "Client", name: str) -> str:
+def _known(client: Client, name: str) -> str:
     channel = check_channel(name)
     if client.clients.namespaces.refuses(channel):
         raise Refusal(codes.UNKNOWN_CHANNEL)
     return channel
 
 
-def _asking(client: "Client", channel: str) -> Principal:
+def _asking(client: Client, channel: str) -> Principal:
     """Who asks about the channel: with a subscription token's rights, if that opened it."""
     subscription = client.subscriptions.get(channel)
     return client.principal if subscription is None else subscription.principal
 
 
-HANDLERS: Mapping[type, Callable[["Client", Any], Awaitable[Result | None]]] = {
+HANDLERS: Mapping[type, Callable[[Client, Any], Awaitable[Result | None]]] = {
     commands.Connect: connect,
     commands.Subscribe: subscribe,
     commands.Unsubscribe: unsubscribe,

@@ -53,7 +53,7 @@ class OneWayClient(Client):
         """The push that says why, as it goes over the wire."""
         return self.wire.frame_of(self.wire.codec.push("", why))
 
-    def _refuse(self, command: Command, error: Error) -> None:
+    def refuse(self, command: Command, error: Error) -> None:
         self.disconnect(_DISCONNECTS.get(error, codes.SERVER_ERROR))
 
     def _until(self, ends_at: int) -> int:

@@ -3,8 +3,9 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from gateway.core.centrifuge.client import Client
 from gateway.core.centrifuge.clients import (
     CHANNELS_MAX,
     EXPIRY_GRACE_SECONDS,
@@ -29,11 +30,8 @@ from gateway.protocols.centrifuge.results import (
     publication_of,
 )
 
-if TYPE_CHECKING:
-    from gateway.core.centrifuge.client import Client
 
-
-async def subscribe(client: "Client", command: Subscribe) -> None:
+async def subscribe(client: Client, command: Subscribe) -> None:
     """The reply is written from inside, right in front of the first message."""
     channel = check_channel(command.channel)
     if command.type:
@@ -119,14 +117,14 @@ def attend(subscription: Subscription) -> None:
     client.clients.census.joined(subscription)
 
 
-async def unsubscribe(client: "Client", command: Unsubscribe) -> UnsubscribeResult:
+async def unsubscribe(client: Client, command: Unsubscribe) -> UnsubscribeResult:
     subscription = client.subscriptions.get(check_channel(command.channel))
     if subscription is not None:
         client.drop(subscription)
     return UnsubscribeResult()
 
 
-async def sub_refresh(client: "Client", command: SubRefresh) -> SubRefreshResult:
+async def sub_refresh(client: Client, command: SubRefresh) -> SubRefreshResult:
     subscription = client.subscriptions.get(check_channel(command.channel))
     if subscription is None or not command.token:
         raise Refusal(codes.BAD_REQUEST)
@@ -136,7 +134,7 @@ async def sub_refresh(client: "Client", command: SubRefresh) -> SubRefreshResult
     return SubRefreshResult(expires=True, ttl=max(token.ends_at - int(time.time()), 1))
 
 
-def _verified(client: "Client", channel: str, text: str) -> SubscriptionToken:
+def _verified(client: Client, channel: str, text: str) -> SubscriptionToken:
     try:
         token = client.clients.verifier.verify_subscription(text)
     except ExpiredToken:
@@ -165,7 +163,7 @@ def opened_for(principal: Principal, channel: str) -> Principal:
     return dataclasses.replace(principal, grants={**principal.grants, Action.SUBSCRIBE: (channel,)})
 
 
-def _may_have_deltas(client: "Client", command: Subscribe) -> bool:
+def _may_have_deltas(client: Client, command: Subscribe) -> bool:
     namespace = client.clients.namespaces.of(command.channel)
     return (
         command.delta == namespace.delta.value

@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "scaling.md"
 def test_the_tables_are_those_of_the_committed_figures() -> None:
     page = PAGE.read_text()
 
-    assert filled(page) == page, "run python -m bench.sizing --page docs/scaling.md"
+    assert filled(page) == page, "run python -m bench.scaling.page docs/scaling.md"
     assert "**replicas**" in page
     assert "Redis CPU per message" in page
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gateway.cli.common import printable
+from gateway.cli.output import printable
 from gateway.configuration import ConfigurationError
 from gateway.domain.errors import GatewayError, NotFound, Unavailable
 from tests.unit.cli.running import CANARY, SECRET, refusal, run

@@ -4,6 +4,7 @@ from pydantic import SecretStr
 
 from gateway.app import build
 from gateway.core.centrifuge.client import Client
+from gateway.core.centrifuge.conversation import carry_out
 from gateway.core.centrifuge.pings import Pings
 from gateway.core.centrifuge.subscription import Subscription
 from gateway.core.centrifuge.wire import ClientWire
@@ -40,7 +41,7 @@ class FakeSocket:
         self.client = Client(clients, self, wire, pings=pings)
 
     async def say(self, text: str) -> None:
-        await self.client.carry_out(*self.client.take(text))
+        await carry_out(self.client, *self.client.take(text))
 
     def last(self) -> str:
         return self.sent[-1]

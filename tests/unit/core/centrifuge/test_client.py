@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from gateway.core.centrifuge.conversation import carry_out
 from gateway.core.centrifuge.pings import Pings
 from gateway.core.track import Gap
 from gateway.domain.errors import (
@@ -310,7 +311,7 @@ async def test_after_the_end_nothing_is_carried_out() -> None:
     socket = await live()
     waiting = socket.client.take(command(5, "subscribe", channel="room"))
     socket.close(1000, "bye")
-    await socket.client.carry_out(*waiting)
+    await carry_out(socket.client, *waiting)
     assert socket.gateway.hub.channel_count == 0
     assert socket.client.take(command(6, "subscribe", channel="room")) == []
 
