@@ -4,9 +4,11 @@ Each replica answers what it knows of itself; nothing is counted or kept for thi
 given as they are, so that whoever looks twice makes rates of them.
 """
 
+import asyncio
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from gateway.core.centrifuge.client import Client
@@ -25,6 +27,7 @@ _REPLICA, _CHANNELS, _CONNECTIONS = "admin replica", "admin channels", "admin co
 CHANNELS_MAX = 200
 CONNECTIONS_MAX = 100
 _CHANNELS_OF_A_CLIENT_MAX = 20
+_CHANNELS_PER_TURN_MAX = 1000
 
 
 class Seen(NamedTuple):
@@ -144,9 +147,7 @@ class Overview:
         }
 
     async def _channels_here(self, body: dict[str, Any]) -> dict[str, Any]:
-        pattern, sizes = str(body["pattern"]), self._hub.audience_sizes()
-        found = ((count, name) for name, count in sizes.items() if matches(pattern, name))
-        largest = heapq.nlargest(CHANNELS_MAX, found)
+        largest = await _largest(str(body["pattern"]), self._hub.audience_sizes())
         return {
             "replica": self.replica,
             "channels": [[name, count, *self._hub.position(name)] for count, name in largest],
@@ -155,6 +156,17 @@ class Overview:
     async def _connections_here(self, body: dict[str, Any]) -> dict[str, Any]:
         found = [*self._roster.connections_of(str(body["user"]))][:CONNECTIONS_MAX]
         return {"replica": self.replica, "connections": [_described(each) for each in found]}
+
+
+async def _largest(pattern: str, sizes: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Piece by piece: to look at 100,000 channels at once would stop delivery for 0.2 s."""
+    largest: list[tuple[int, str]] = []
+    sized = iter(sizes.items())
+    while piece := list(islice(sized, _CHANNELS_PER_TURN_MAX)):
+        found = ((count, name) for name, count in piece if matches(pattern, name))
+        largest = heapq.nlargest(CHANNELS_MAX, chain(largest, found))
+        await asyncio.sleep(0)
+    return largest
 
 
 def _described(connection: Connection) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What is made of the answers of several replicas."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,3 +82,18 @@ async def test_listeners_are_added_and_the_furthest_offset_of_an_epoch_counts(
         {"channel": "room", "listeners": 5, "epoch": "e", "offset": 9},
         {"channel": "few", "listeners": 3, "epoch": "e", "offset": 1},
     ]
+
+
+async def test_many_channels_are_looked_at_while_others_have_their_turn(
+    gateway: Gateway, overview: Overview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {f"room:{number}": number for number in range(5000)}
+    monkeypatch.setattr(gateway.hub, "audience_sizes", lambda: sizes)
+    asked = asyncio.ensure_future(overview.channels("*9", 3))
+    turns = 0
+    while not asked.done():
+        turns += 1
+        await asyncio.sleep(0)
+    names = [each["channel"] for each in asked.result().answers]
+    assert names == ["room:4999", "room:4989", "room:4979"]
+    assert turns > 5
