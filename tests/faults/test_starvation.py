@@ -29,7 +29,7 @@ from tests.support.servers import GatewayProcess, status_of
 pytestmark = [pytest.mark.faults, pytest.mark.busy, pytest.mark.timeout(150)]
 
 CHANNELS = ["room-0", "room-1", "room-2"]
-BUSY_LOOPS = 4
+BUSY_LOOPS = 24
 PING: dict[str, Any] = {"ping_interval_seconds": 5, "ping_timeout_seconds": 20}
 LATE_SECONDS = 0.025
 FILES = 256
