@@ -56,10 +56,14 @@ class Herd:
     def redirect(self, ports: Sequence[int]) -> None:
         self._all("redirect", ports=ports)
 
+    def expect_leaps(self) -> None:
+        """Redis was started again: each is told once that something may be missing."""
+        self._all("expect_leaps")
+
     def state(self) -> dict[str, int]:
         """Sums over all listeners; raises `Misdelivered` for what they found wrong."""
         answers = self._all("state")
-        names = ("live", "lost", "caught_up")
+        names = ("live", "lost", "caught_up", "may_leap")
         return {name: sum(answer[name] for answer in answers) for name in names}
 
     def wait_for(self, offsets: Mapping[str, int]) -> None:

@@ -62,11 +62,16 @@ def restoring(stage: Stage) -> Iterator[Figure]:
             used = server.cpu_seconds() - used
             reads = redis.calls(*_READS)
 
-            # Nobody was cut off, and everybody hears what is published now.
+            # Nobody was cut off, and everybody hears what is published now, and that Redis may
+            # have forgotten something.
+            herd.expect_leaps()
             publisher.publish_round()
             herd.wait_for(publisher.offsets)
-            if lost := herd.state()["lost"]:
+            state = herd.state()
+            if lost := state["lost"]:
                 raise Misdelivered(f"{lost} sockets were cut off while Redis was away")
+            if untold := state["may_leap"]:
+                raise Misdelivered(f"{untold} sockets were not told that Redis was started again")
         publisher.close()
     stage.say(
         f"  {channels:,} subscriptions: first after {first - started:.2f} s, all after "

@@ -58,7 +58,7 @@ class Watcher:
                 frame = json.loads(text)
                 if "data" in frame:
                     self.said.append(frame["data"])
-                else:
+                elif frame["type"] not in ("degraded", "restored"):  # of Redis, not of anybody
                     assert frame["channel"] == ROOM
                     assert frame.keys() == {"type", "channel", "user"}
                     self.notices.append((frame["type"].removeprefix("user_"), frame["user"]))

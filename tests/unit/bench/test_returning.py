@@ -53,6 +53,19 @@ def test_a_gap_is_wrong_and_another_notice_is_not() -> None:
     assert listener().take({"type": "restored"}) == ""
 
 
+def test_after_a_restart_of_redis_one_gap_from_where_it_stands_is_right() -> None:
+    one = listener()
+    one.take(message(7))
+    gap = {"type": "gap", "since": "e:7", "next": "e:1000000008"}
+    assert "gap" in one.take(gap)
+    one.may_leap = True
+    assert "gap" in one.take({**gap, "since": "e:6"})
+    assert one.take(gap) == ""
+    assert not one.may_leap
+    assert one.take(message(1_000_000_008)) == ""
+    assert "gap" in one.take({**gap, "since": "e:1000000008"})
+
+
 def test_the_time_to_wait_is_spread_over_a_bound_that_doubles() -> None:
     first = [jittered_seconds(0) for _ in range(200)]
     third = [jittered_seconds(2) for _ in range(200)]
