@@ -37,7 +37,7 @@ fuzz: $(VENV)/.installed tools ## throw anything at every parser and every endpo
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-5000} $(BIN)/pytest -n $(PROCESSES) --timeout 1800 -m hypothesis tests/unit
 	@$(BIN)/pytest -m long tests/integration/openapi
 
-faults: $(VENV)/.installed tools ## break everything for a quarter of an hour, and note what came of it
+faults: $(VENV)/.installed tools ## break everything for half an hour, and note what came of it
 	@FAULTS_FULL=1 $(BIN)/pytest -m "not soak" tests/faults
 	@$(BIN)/python -m tests.faults.support.results
 
