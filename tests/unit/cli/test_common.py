@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from gateway.cli.output import printable
 from gateway.configuration import ConfigurationError
 from gateway.domain.errors import GatewayError, NotFound, Unavailable
 from tests.unit.cli.running import CANARY, SECRET, refusal, run
@@ -122,10 +121,6 @@ def test_every_refusal_is_one_line_and_an_exit_code(
 
     monkeypatch.setattr("gateway.server.serve", refuse)
     assert refusal(run("serve"), code) == f"gateway: {' '.join(str(error).splitlines())}"
-
-
-def test_no_name_commands_the_terminal() -> None:
-    assert printable("a\x1b[2J\u202eé字") == "a\\x1b[2J\\u202eé字"
 
 
 PASSWORD = "correct horse battery"
