@@ -15,7 +15,7 @@ from gateway.protocols.server_api.answers import ApiError, error_object
 from gateway.web.api_docs import EXAMPLES, RESPONSES, Example, description_of, extra_of
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import read_body
-from gateway.web.plain import PlainRoute
+from gateway.web.plain_route import PlainRoute
 
 Identify = Callable[[Request], Caller]
 

@@ -16,7 +16,7 @@ from gateway.web import answers
 from gateway.web.auth import Authenticate
 from gateway.web.bodies import flag, json_object, media_type, read_body
 from gateway.web.document import CHANNEL, TOKEN, answering
-from gateway.web.plain import PlainRoute
+from gateway.web.plain_route import PlainRoute
 from gateway.web.problems import note_refusal, problem_of, respond
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
